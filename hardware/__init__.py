@@ -1,0 +1,1 @@
+"""Talk to a robot, simulated or real, and keep it safe."""

@@ -1,0 +1,1 @@
+"""Predict what action sequences do to a robot, and how sure that prediction is."""

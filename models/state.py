@@ -1,0 +1,58 @@
+"""What a model is told about the columns of a state: which are angles, which hold the last position command."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class CommandColumns:
+    """Columns of the state that hold the previous position command, which the action moves by a bounded step.
+
+    This part of the dynamics is known exactly, because our own action scale defines it:
+    ``next = clip(command + action * step, low, high)``.
+
+    Attributes:
+        columns: nu indices into the state, in the order of the actions.
+        step: (nu,) what an action of 1 adds within one control period, in the command's unit.
+        low: (nu,) lower command limits.
+        high: (nu,) upper command limits.
+    """
+
+    columns: tuple[int, ...]
+    step: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+    def advance(self, command: Tensor, action: Tensor) -> Tensor:
+        """The command after one action; command and action (..., nu)."""
+        as_tensor = lambda values: torch.tensor(values, dtype=command.dtype, device=command.device)  # noqa: E731
+        moved = command + action * as_tensor(self.step)
+        return torch.minimum(torch.maximum(moved, as_tensor(self.low)), as_tensor(self.high))
+
+
+@dataclass(frozen=True)
+class StateSpec:
+    """The layout of a state vector.
+
+    Attributes:
+        names: one name per state variable; their number is nx.
+        action_size: number of action variables, nu.
+        angles: indices of variables that wrap at 2π: networks see their sine and cosine, and their
+            differences are taken the short way round. Their values are not wrapped in rollouts.
+        unseen: indices of variables that do not influence the dynamics and must not be an input of the network
+            (a horizontal position, a height above a flat floor's origin); they are still predicted.
+        command: the columns that hold the previous position command, where commands are delta targets.
+    """
+
+    names: tuple[str, ...]
+    action_size: int
+    angles: tuple[int, ...] = ()
+    unseen: tuple[int, ...] = ()
+    command: CommandColumns | None = None
+
+    @property
+    def size(self) -> int:
+        """The number of state variables, nx."""
+        return len(self.names)

@@ -1,0 +1,1 @@
+"""Find good action sequences, given what sequences cost."""
