@@ -1,0 +1,116 @@
+"""From a run's configuration to its parts."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hardware.safety import SafetyFilter
+from models.ensemble import ProbabilisticEnsemble
+from models.threads import choose_threads
+from planners.registry import planner_class
+from robot_ctrl.config import RunConfig, check_config, merge, parse_overrides, read_yaml
+from robot_ctrl.controller import Controller
+from robot_ctrl.errors import ConfigError
+from robot_ctrl.seeds import derive_seed
+from robot_ctrl.settings import check_settings
+from robot_ctrl.task import Task
+from robot_ctrl.tasks import make_task, task_class
+
+PLANNER_DEFAULTS = {"name": "icem", "horizon": 25, "risk": "mean", "risk_parameter": None}
+"""The settings of a planner section that are not the planner class's own."""
+
+MODEL_FROM_TASK = ("learn_reward", "learn_termination", "seed")
+"""Constructor arguments of the model that the task and the run decide."""
+
+
+def resolve(task: str, overrides: Sequence[str]) -> RunConfig:
+    """The complete configuration of a run: every setting with its value.
+
+    Args:
+        task: a task's name, or the YAML file of a run or of a task.
+        overrides: ``key=value`` arguments.
+
+    Raises:
+        ConfigError: anything that cannot be used, with the key and what would be right.
+    """
+    tree: dict[str, Any] = {"task": {"name": task}}
+    source = "command line"
+    if task.endswith((".yaml", ".yml")):
+        content = read_yaml(Path(task))
+        if "mjcf" not in content:
+            tree, source = content, task
+    tree = merge(tree, parse_overrides(overrides))
+    section = tree.get("task")
+    if not isinstance(section, Mapping) or not isinstance(section.get("name"), str):
+        raise ConfigError(f"{source}: task.name is missing: say which task to run, for example task: {{name: arm-reach}}.")
+    factory = task_class(section["name"])
+    tree = merge({"run_dir": f"runs/{_slug(section['name'])}"}, merge(factory.defaults, tree))
+    config = check_config(tree, source)
+    planner = merge(PLANNER_DEFAULTS, config.planner)
+    own = {key: value for key, value in planner.items() if key not in PLANNER_DEFAULTS}
+    try:
+        planner_settings = check_settings(planner_class(planner["name"]), own, "planner", skip=("generator", "device", "now"))
+    except ValueError as error:
+        raise ConfigError(f"planner.name: {error}") from None
+    shared = {key: planner[key] for key in PLANNER_DEFAULTS}
+    return config.model_copy(
+        update={
+            "task": {"name": section["name"]} | check_settings(factory, _without_name(config.task), "task"),
+            "model": check_settings(ProbabilisticEnsemble, config.model, "model", skip=MODEL_FROM_TASK),
+            "planner": shared | planner_settings,
+        }
+    )
+
+
+def make_model(config: RunConfig, task: Task) -> ProbabilisticEnsemble:
+    """The dynamics model of a run, not yet fitted."""
+    try:
+        return ProbabilisticEnsemble(
+            task.state_spec,
+            learn_reward=task.learns_reward,
+            learn_termination=task.learns_termination,
+            seed=derive_seed(config.seed, "model"),
+            **config.model,
+        )
+    except ValueError as error:
+        raise ConfigError(f"model: {error}") from None
+
+
+def make_controller(config: RunConfig, task: Task, model: ProbabilisticEnsemble) -> Controller:
+    """The planner in the loop of a run."""
+    try:
+        return Controller(
+            task, model, config.planner, replan_every=config.learning.replan_every, device=config.device
+        )
+    except ValueError as error:
+        raise ConfigError(f"planner: {error}") from None
+
+
+def make_safety(config: RunConfig, task: Task) -> SafetyFilter:
+    """The filter between the loop and the robot."""
+    return SafetyFilter(
+        task.robot.spec, max_velocity=config.robot.max_velocity, max_acceleration=config.robot.max_acceleration
+    )
+
+
+def set_threads(config: RunConfig) -> None:
+    """Set the number of threads for tensor work, once per process."""
+    torch.set_num_threads(choose_threads() if config.threads == "auto" else config.threads)
+
+
+def make_parts(config: RunConfig) -> tuple[Task, ProbabilisticEnsemble, Controller, SafetyFilter]:
+    """Task, model, controller and safety filter of a run."""
+    set_threads(config)
+    task = make_task(config.task)
+    model = make_model(config, task)
+    return task, model, make_controller(config, task, model), make_safety(config, task)
+
+
+def _without_name(section: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in section.items() if key != "name"}
+
+
+def _slug(name: str) -> str:
+    return Path(name.rpartition("/")[2]).name.replace(":", "-").replace(".", "-")

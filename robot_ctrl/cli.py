@@ -1,0 +1,137 @@
+"""The command line. Heavy imports wait until a command needs them, so that ``--help`` answers at once."""
+
+import argparse
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from robot_ctrl import __version__
+from robot_ctrl.errors import Interrupted, UserError
+
+TASK_HELP = "a name from `list`, a YAML file, path/to/file.py:MyTask, dmc:domain-task, or gym:EnvId"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
+    logging.getLogger("robot_ctrl").setLevel(logging.INFO)
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGINT, _interrupt)
+    try:
+        return int(given.command(given))
+    except UserError as error:
+        print(f"robot-ctrl: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"robot-ctrl: {error}", file=sys.stderr)
+        return 1
+    except Interrupted as interruption:
+        print(f"robot-ctrl: {interruption}; what was recorded is kept.", file=sys.stderr)
+        return 128 + interruption.signal_number
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="robot-ctrl", description="Learn a robot's dynamics and replan through them."
+    )
+    parser.add_argument("--version", action="version", version=f"robot-ctrl {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    command = commands.add_parser("list", help="tasks, robots, models, planners, with one line each")
+    command.set_defaults(command=_list)
+
+    command = commands.add_parser("run", help="learn and replan")
+    command.add_argument("task", metavar="TASK", help=TASK_HELP)
+    command.add_argument("overrides", nargs="*", metavar="key=value", help="for example seed=1 planner.horizon=20")
+    command.set_defaults(command=_run)
+
+    command = commands.add_parser("evaluate", help="fixed-budget evaluation, written to RUN/evaluation.json")
+    command.add_argument("run", type=Path, metavar="RUN", help="a run folder")
+    command.add_argument("--episodes", type=_positive, default=20, metavar="N", help="trials (default 20)")
+    command.add_argument("--seed", type=int, default=0, help="which held-out starts and targets (default 0)")
+    command.set_defaults(command=_evaluate)
+
+    command = commands.add_parser("resume", help="go on from the last finished episode")
+    command.add_argument("run", type=Path, metavar="RUN", help="a run folder")
+    command.add_argument("overrides", nargs="*", metavar="key=value", help="episodes=N or env_steps=N, to go further")
+    command.set_defaults(command=_resume)
+
+    command = commands.add_parser("recover", help="mend an episode file that was cut off")
+    command.add_argument("episode", type=Path, metavar="EPISODE", help="an .mcap file")
+    command.set_defaults(command=_recover)
+
+    command = commands.add_parser("bench", help="quick ratios on this machine")
+    command.add_argument(
+        "what",
+        nargs="?",
+        default="all",
+        choices=["all", "planning", "fitting", "loop", "rendering"],
+        help="which (default all)",
+    )
+    command.add_argument("--csv", type=Path, default=Path("bench.csv"), help="where the table goes (default bench.csv)")
+    command.set_defaults(command=_bench)
+    return parser
+
+
+def _list(given: argparse.Namespace) -> int:
+    from robot_ctrl.catalogue import catalogue
+
+    print(catalogue())
+    return 0
+
+
+def _run(given: argparse.Namespace) -> int:
+    from robot_ctrl.build import resolve
+    from robot_ctrl.run import start
+
+    return start(resolve(given.task, given.overrides))
+
+
+def _resume(given: argparse.Namespace) -> int:
+    from robot_ctrl.run import resume
+
+    return resume(given.run, given.overrides)
+
+
+def _evaluate(given: argparse.Namespace) -> int:
+    from robot_ctrl.evaluation import evaluate
+
+    print(evaluate(given.run, given.episodes, given.seed))
+    return 0
+
+
+def _recover(given: argparse.Namespace) -> int:
+    from robot_ctrl.episodes import recover_episode
+
+    backup = recover_episode(given.episode)
+    print(f"{given.episode} was whole." if backup is None else f"{given.episode} is mended; the original is {backup}.")
+    return 0
+
+
+def _bench(given: argparse.Namespace) -> int:
+    from robot_ctrl.bench import bench
+
+    print(bench(given.what, given.csv))
+    return 0
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} must be 1 or more")
+    return number
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_IGN)
+    raise Interrupted(number)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

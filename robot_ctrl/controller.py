@@ -1,0 +1,111 @@
+"""The planner in the loop: from an observation to the first action of a fresh plan."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hardware.robot import Observation
+from models.dynamics import Dynamics
+from planners.objective import RolloutObjective
+from planners.plan import Plan
+from planners.planner import Horizon, Planner
+from planners.registry import planner_class
+from robot_ctrl.risks import risk_measure
+from robot_ctrl.seeds import derive_seed
+from robot_ctrl.task import Task
+
+Array = NDArray[np.float64]
+
+
+class Controller:
+    """Replans through a dynamics model and answers each observation with a command.
+
+    It fits into anybody's robot loop: ``command = controller.act(observation)``.
+
+    Args:
+        task: what is wanted, and how observations and actions are read.
+        model: the dynamics to plan through; may be refitted between calls.
+        planner: the planner's settings with its name, the horizon and the risk measure.
+        replan_every: control periods that one plan is followed for; 0 follows it to its end.
+        device: where tensors live.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        model: Dynamics,
+        planner: Mapping[str, Any],
+        *,
+        replan_every: int = 1,
+        device: str = "cpu",
+    ) -> None:
+        settings = dict(planner)
+        self._class = planner_class(settings.pop("name"))
+        self._steps = int(settings.pop("horizon"))
+        self._risk = risk_measure(settings.pop("risk"), settings.pop("risk_parameter"))
+        self._settings = settings
+        self._task = task
+        self._model = model
+        self._follow = replan_every or self._steps
+        self._device = torch.device(device)
+        self.reset(0)
+
+    def reset(self, seed: int) -> None:
+        """Forget the plan and the goal; the next observation starts a new episode."""
+        self._seed = seed
+        self._plans = 0
+        self._planner: Planner | None = None
+        self.plan: Plan | None = None
+        self.plan_seconds: list[float] = []
+
+    def act(self, observation: Observation) -> Array:
+        """The command (nu,) for this control period, in the robot's units.
+
+        Call it once per control period. It plans when the current plan has been followed for long enough, and
+        follows it otherwise.
+        """
+        command = self._task.previous_command(observation)
+        if self.plan is None or self._age >= self._follow:
+            self._replan(observation, command)
+        action = self._now_in_plan().at(self._age * self._task.period)
+        self._age += 1
+        return self._task.action_scale.to_command(action.astype(np.float64), command)
+
+    def _now_in_plan(self) -> Plan:
+        assert self.plan is not None
+        return replace(self.plan, start_time=0.0)
+
+    def _replan(self, observation: Observation, command: Array) -> None:
+        started = time.perf_counter()
+        hold = self._task.action_scale.hold_action(command).astype(np.float32)
+        if self._planner is None:
+            self._planner = self._new_planner(hold)
+            self._cost = self._task.cost(self._tensor(self._task.goal(observation)))
+        warm_start = None
+        if self.plan is not None:
+            warm_start = replace(self._now_in_plan(), hold_action=hold).shifted(self._age * self._task.period)
+        objective = RolloutObjective(
+            self._model,
+            self._cost,
+            self._risk,
+            self._tensor(self._task.state(observation)),
+            seed=derive_seed(self._seed, "particles", self._plans),
+        )
+        plan = self._planner.plan(objective, warm_start)
+        self.plan = replace(plan, computed_from=observation.sequence)
+        self._plans += 1
+        self._age = 0
+        self.plan_seconds.append(time.perf_counter() - started)
+
+    def _new_planner(self, hold: NDArray[np.float32]) -> Planner:
+        generator = torch.Generator(self._device).manual_seed(derive_seed(self._seed, "planner"))
+        horizon = Horizon(self._steps, self._task.state_spec.action_size, self._task.period, hold)
+        return self._class(horizon, generator=generator, device=self._device, **self._settings)
+
+    def _tensor(self, values: Array) -> torch.Tensor:
+        return torch.as_tensor(values, dtype=torch.float32, device=self._device)

@@ -1,0 +1,73 @@
+"""The training set of a run, read back from its episode files."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from models.transitions import Transitions
+from robot_ctrl.episodes import Episode, read_episode
+from robot_ctrl.task import Task
+
+
+def transitions_of(task: Task, episode: Episode, number: int) -> Transitions:
+    """The transitions of one episode, with the actions that were sent; number is the episode's column."""
+    observations = episode.observations
+    steps = min(len(episode.actions), len(observations) - 1)
+    states = np.stack([task.state(observation) for observation in observations[: steps + 1]])
+    rewards = None
+    if task.learns_reward:
+        rewards = torch.tensor([task.reward(o) for o in observations[1 : steps + 1]], dtype=torch.float32)
+    terminated = torch.tensor([task.terminated(o) for o in observations[1 : steps + 1]], dtype=torch.bool)
+    actions = np.stack([action.scaled for action in episode.actions[:steps]])
+    state_rows = torch.as_tensor(states, dtype=torch.float32)
+    return Transitions(
+        states=state_rows[:-1],
+        actions=torch.as_tensor(actions, dtype=torch.float32),
+        next_states=state_rows[1:],
+        rewards=rewards,
+        terminated=terminated,
+        episodes=torch.full((steps,), number, dtype=torch.int64),
+    )
+
+
+class Dataset:
+    """Transitions of finished episodes, and of unfinished ones where nothing else covers them.
+
+    An episode that was cut off and then repeated from the same seed is a prefix of its repetition, and is left
+    out; on a physical robot the repetition differs, and both count.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._parts: list[Transitions] = []
+
+    def __len__(self) -> int:
+        """The number of transitions."""
+        return sum(map(len, self._parts))
+
+    def add(self, path: Path, unfinished: list[Path]) -> Transitions:
+        """Read a finished episode, then what earlier attempts at it left behind; returns the finished one's."""
+        finished = self._read(path)
+        self._parts.append(finished)
+        for attempt in unfinished:
+            part = self._read(attempt)
+            if len(part) and not _is_prefix(part, finished):
+                self._parts.append(part)
+        return finished
+
+    def with_open_episode(self, path: Path) -> Transitions:
+        """All transitions, and those which the episode being written holds so far."""
+        return Transitions.concatenate([*self._parts, self._read(path)])
+
+    def transitions(self) -> Transitions:
+        """All transitions, episode after episode."""
+        return Transitions.concatenate(self._parts)
+
+    def _read(self, path: Path) -> Transitions:
+        return transitions_of(self._task, read_episode(path), len(self._parts))
+
+
+def _is_prefix(part: Transitions, whole: Transitions) -> bool:
+    steps = len(part)
+    return steps <= len(whole) and torch.equal(part.states, whole.states[:steps])

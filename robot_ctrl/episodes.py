@@ -1,0 +1,319 @@
+"""Reads episode files back, whole or damaged, and repairs them."""
+
+import base64
+import filecmp
+import json
+import logging
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import cv2
+import numpy as np
+from mcap.records import Channel, Chunk, McapRecord, Message, Metadata, Schema
+from mcap.stream_reader import StreamReader, breakup_chunk
+from mcap.writer import MCAP0_MAGIC, CompressionType, Writer
+from numpy.typing import NDArray
+
+from hardware.robot import Array, Observation, SentAction
+from robot_ctrl.recorder import FLUSH_BYTES, FORMAT
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RecordedAction(SentAction):
+    """A command, and the planner's action that led to it.
+
+    Attributes:
+        scaled: (nu,) the planner's action in [-1, 1].
+    """
+
+    scaled: Array
+
+
+@dataclass(frozen=True)
+class RecordedPlan:
+    """How one planning went.
+
+    Attributes:
+        computed_from: sequence number of the observation planned from.
+        computed_at: when planning ended, seconds on the loop's clock.
+        cost: the plan's cost; infinite for a fallback.
+        iterations: refinements done.
+        evaluated: candidate sequences costed.
+        finished: why planning ended.
+        plan_ms: how long planning took, ms.
+        elite_costs: (iterations,) mean cost of the elites after each refinement.
+        disagreement: of the ensemble along the plan; None where it was not computed.
+    """
+
+    computed_from: int
+    computed_at: float
+    cost: float
+    iterations: int
+    evaluated: int
+    finished: str
+    plan_ms: float
+    elite_costs: tuple[float, ...]
+    disagreement: float | None
+
+
+@dataclass(frozen=True)
+class RecordedEvent:
+    """Something out of the ordinary: when (seconds on the loop's clock), of which kind, in words."""
+
+    time: float
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Episode:
+    """What was recorded of one episode.
+
+    Attributes:
+        path: the file.
+        metadata: what was said at the start; ``clock_at_start`` and ``wall_clock_at_start`` tie the
+            two clocks together.
+        observations: in the order in which they were read.
+        actions: in the order in which they were sent.
+        plans: in the order in which they were made.
+        events: in the order in which they happened.
+        outcome: how the episode ended; "unfinished" where the recording stopped before it could say.
+        truncated: whether the file lacks its proper end.
+        bytes_lost: bytes at the end of the file that could not be read.
+    """
+
+    path: Path
+    metadata: Mapping[str, str]
+    observations: list[Observation]
+    actions: list[RecordedAction]
+    plans: list[RecordedPlan]
+    events: list[RecordedEvent]
+    outcome: Literal["finished", "interrupted", "fault", "unfinished"]
+    truncated: bool
+    bytes_lost: int
+
+
+def episode_files(run_dir: Path) -> list[Path]:
+    """The episode files of a run folder, in the order of their numbers."""
+    return sorted((run_dir / "episodes").glob("*.mcap"), key=lambda path: (len(path.name), path.name))
+
+
+def read_episode(path: Path) -> Episode:
+    """Read an episode file; of a damaged one, everything before the damage, with a warning in the log.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is not an episode file.
+    """
+    contents = _salvage(path)
+    channels: dict[int, str] = {}
+    metadata: dict[str, str] = {}
+    outcome: Any = "unfinished"
+    observations: list[Observation] = []
+    actions: list[RecordedAction] = []
+    plans: list[RecordedPlan] = []
+    events: list[RecordedEvent] = []
+    pictures: dict[str, str] = {}
+    for record in contents.records:
+        if isinstance(record, Channel):
+            channels[record.id] = record.topic
+        elif isinstance(record, Metadata) and record.name == "episode":
+            metadata.update(record.metadata)
+        elif isinstance(record, Metadata) and record.name == "outcome":
+            outcome = record.metadata["outcome"]
+        elif isinstance(record, Message):
+            topic = channels[record.channel_id]
+            message = json.loads(record.data)
+            if topic.startswith("/camera/"):
+                pictures[message["frame_id"]] = message["data"]
+            elif topic == "/observation":
+                observations.append(_observation(message, pictures))
+                pictures = {}
+            elif topic == "/action":
+                actions.append(_action(message))
+            elif topic == "/plan":
+                plans.append(_plan(message))
+            elif topic == "/event":
+                events.append(RecordedEvent(record.log_time * 1e-9, message["kind"], message["text"]))
+    truncated = contents.bytes_lost > 0 or not contents.complete
+    if not truncated and metadata.get("format") != FORMAT:
+        raise ValueError(
+            f"{path}: an MCAP file, but not an episode: its format is {metadata.get('format')!r} and "
+            f"{FORMAT!r} can be read. Episodes are written by robot_ctrl.recorder.EpisodeWriter."
+        )
+    if truncated:
+        _log.warning(
+            "%s: the recording has no proper end; the last %d of %d bytes could not be read. Kept: "
+            "%d observations, %d actions, %d plans, %d events.",
+            path,
+            contents.bytes_lost,
+            contents.size,
+            len(observations),
+            len(actions),
+            len(plans),
+            len(events),
+        )
+    return Episode(
+        path, metadata, observations, actions, plans, events, outcome, truncated, contents.bytes_lost
+    )
+
+
+def recover_episode(path: Path) -> Path | None:
+    """Make a damaged episode file whole again, for tools that insist on a proper end.
+
+    The file is replaced in one step by one with everything that could be read; the original stays beside it,
+    byte for byte, with ``.damaged`` added to its name.
+
+    Returns:
+        Where the original is kept, or None if the file was whole and nothing was done.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        FileExistsError: if another original is already kept under that name.
+        ValueError: if the file is not an MCAP file.
+    """
+    contents = _salvage(path)
+    if contents.complete and contents.bytes_lost == 0:
+        return None
+    backup = path.with_name(path.name + ".damaged")
+    if not backup.exists():
+        copy = path.with_name(path.name + ".damaged.tmp")
+        shutil.copy2(path, copy)
+        os.replace(copy, backup)
+    elif not filecmp.cmp(path, backup, shallow=False):
+        raise FileExistsError(
+            f"{backup} keeps the original of an earlier recovery; move it away and try again"
+        )
+    repaired = path.with_name(path.name + ".tmp")
+    with repaired.open("wb") as file:
+        _rewrite(contents, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(repaired, path)
+    return backup
+
+
+@dataclass(frozen=True)
+class _Contents:
+    """The readable records of a file, and how much of it was not."""
+
+    records: list[McapRecord]
+    size: int
+    bytes_lost: int
+    complete: bool
+
+
+def _salvage(path: Path) -> _Contents:
+    data = path.read_bytes()
+    if not data.startswith(MCAP0_MAGIC) and not MCAP0_MAGIC.startswith(data):
+        raise ValueError(
+            f"{path}: not an MCAP file: it starts with {data[:8]!r}, not with {MCAP0_MAGIC!r}. "
+            f"Episodes of a run are in its folder episodes/."
+        )
+    stream = BytesIO(data)
+    records: list[McapRecord] = []
+    good = 0
+    complete = False
+    try:
+        for record in StreamReader(stream, emit_chunks=True, record_size_limit=len(data)).records:
+            records += breakup_chunk(record, validate_crc=True) if isinstance(record, Chunk) else [record]
+            good = stream.tell()
+        good = stream.tell()
+        complete = True
+    except Exception as error:  # damaged bytes can raise anything in the parser and the decompressor
+        _log.debug("%s: reading stopped at byte %d: %r", path, good, error)
+    return _Contents(records, len(data), len(data) - good, complete)
+
+
+def _rewrite(contents: _Contents, file: IO[bytes]) -> None:
+    """Write the records again, with a proper end; what the episode said about itself is not changed."""
+    writer: Any = Writer(file, chunk_size=FLUSH_BYTES, compression=CompressionType.ZSTD)
+    schemas: dict[int, int] = {0: 0}
+    channels: dict[int, int] = {}
+    writer.start()
+    for record in contents.records:
+        if isinstance(record, Schema) and record.id not in schemas:
+            schemas[record.id] = writer.register_schema(record.name, record.encoding, record.data)
+        elif isinstance(record, Channel) and record.id not in channels:
+            channels[record.id] = writer.register_channel(
+                record.topic, record.message_encoding, schemas[record.schema_id], record.metadata
+            )
+        elif isinstance(record, Message):
+            writer.add_message(
+                channels[record.channel_id],
+                record.log_time,
+                record.data,
+                record.publish_time,
+                record.sequence,
+            )
+        elif isinstance(record, Metadata):
+            writer.add_metadata(record.name, record.metadata)
+    writer.add_metadata("episode", {"recovered_bytes_lost": str(contents.bytes_lost)})
+    writer.finish()
+
+
+class _Pictures(Mapping[str, NDArray[np.uint8]]):
+    """Pictures by camera, decoded when they are asked for: an episode of them would not fit in memory."""
+
+    def __init__(self, encoded: Mapping[str, str]) -> None:
+        self._encoded = encoded
+
+    def __getitem__(self, camera: str) -> NDArray[np.uint8]:
+        png = np.frombuffer(base64.b64decode(self._encoded[camera]), np.uint8)
+        decoded = cv2.imdecode(png, cv2.IMREAD_COLOR)
+        if decoded is None:
+            raise ValueError(f"the recorded picture of camera {camera!r} is not a PNG that can be decoded")
+        return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._encoded)
+
+    def __len__(self) -> int:
+        return len(self._encoded)
+
+
+def _observation(message: Mapping[str, Any], pictures: Mapping[str, str]) -> Observation:
+    return Observation(
+        sequence=message["sequence"],
+        values={name: _array(value) for name, value in message["values"].items()},
+        images=_Pictures({camera: pictures[camera] for camera in message["images"]}),
+        read_start={source: float(time) for source, time in message["read_start"].items()},
+        read_end={source: float(time) for source, time in message["read_end"].items()},
+    )
+
+
+def _action(message: Mapping[str, Any]) -> RecordedAction:
+    return RecordedAction(
+        requested=_array(message["requested"]),
+        sent=_array(message["sent"]),
+        reasons=tuple((why["limit"], why["joint"], float(why["amount"])) for why in message["reasons"]),
+        time=float(message["time"]),
+        scaled=_array(message["action"]),
+    )
+
+
+def _plan(message: Mapping[str, Any]) -> RecordedPlan:
+    disagreement = message["disagreement"]
+    return RecordedPlan(
+        computed_from=message["computed_from"],
+        computed_at=float(message["computed_at"]),
+        cost=float(message["cost"]),
+        iterations=message["iterations"],
+        evaluated=message["evaluated"],
+        finished=message["finished"],
+        plan_ms=float(message["plan_ms"]),
+        elite_costs=tuple(float(cost) for cost in message["elite_costs"]),
+        disagreement=None if disagreement is None else float(disagreement),
+    )
+
+
+def _array(value: Any) -> Array:
+    """Numbers as they were recorded; the strings NaN, Infinity and -Infinity are numbers too."""
+    return np.array(value, dtype=np.float64)

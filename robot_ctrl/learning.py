@@ -1,0 +1,183 @@
+"""Model-based reinforcement learning as one loop; the lecture's versions 0.5, 1.0 and 1.5 are settings of it.
+
+    1. run a base policy π₀ to collect D = {(s, a, s')}
+    2. fit the dynamics model f(s, a) to D
+    3. plan through f                                        0.5 stops learning here: ``refit: false``
+    4. execute the plan, add what happened to D, go to 2     1.0 follows each plan: ``replan_every: 0``
+    4' execute the first action only, replan at every step   1.5: ``replan_every: 1`` and ``refit_every: N`` steps
+
+Source: S. Levine, CS 285, lecture "Model-based reinforcement learning".
+"""
+
+import time
+from dataclasses import asdict
+from typing import Any, Protocol
+
+import torch
+
+from hardware.safety import SafetyFilter
+from models.calibration import calibrate
+from models.ensemble import FitReport, ProbabilisticEnsemble
+from models.transitions import Transitions
+from robot_ctrl.config import RunConfig
+from robot_ctrl.controller import Controller
+from robot_ctrl.dataset import Dataset
+from robot_ctrl.loop import EpisodeResult, run_episode
+from robot_ctrl.metrics import episode_row, summarise
+from robot_ctrl.policies import BasePolicy, Policy
+from robot_ctrl.recorder import EpisodeWriter
+from robot_ctrl.run_folder import RunFolder
+from robot_ctrl.seeds import derive_seed
+from robot_ctrl.task import Task
+
+
+class Watcher(Protocol):
+    """Someone who watches a run."""
+
+    def step(self, episode: int, result: EpisodeResult) -> None:
+        """A control period ended."""
+        ...
+
+    def fitting(self, episode: int) -> None:
+        """The model is about to be fitted."""
+        ...
+
+    def episode(self, row: dict[str, Any]) -> None:
+        """An episode ended; row is its line of metrics.csv."""
+        ...
+
+
+class Learner:
+    """One run: its task, its model, its data and where it stands.
+
+    Args:
+        config: the run's configuration.
+        folder: the run folder; continues from its last checkpoint.
+        task: the task.
+        model: the dynamics model, not yet fitted.
+        controller: plans through that model.
+        safety: the filter between the loop and the robot.
+        watcher: is told what happens.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        folder: RunFolder,
+        task: Task,
+        model: ProbabilisticEnsemble,
+        controller: Controller,
+        safety: SafetyFilter,
+        watcher: Watcher,
+    ) -> None:
+        self._config = config
+        self._folder = folder
+        self._task = task
+        self._model = model
+        self._controller = controller
+        self._safety = safety
+        self._watcher = watcher
+        self._dataset = Dataset(task)
+        self._rows: list[dict[str, Any]] = []
+        self._fits = 0
+        self._train_seconds = 0.0
+        self._wall_seconds = 0.0
+        self._restore()
+
+    def learn(self) -> dict[str, Any]:
+        """Run the episodes that are left; returns what summary.json says."""
+        config = self._config.learning
+        while not self._finished():
+            started = time.perf_counter()
+            number = len(self._rows)
+            exploring = number < config.random_episodes
+            result = self._run_episode(number, exploring)
+            executed = self._dataset.add(
+                self._folder.episode_path(number), self._folder.unfinished_attempts(number)
+            )
+            errors = calibrate(self._model, executed) if self._fits else None
+            last_random = number + 1 == config.random_episodes
+            fit = self._fit(number, self._dataset.transitions()) if last_random or (config.refit and not exploring) else None
+            self._wall_seconds += time.perf_counter() - started
+            plan_seconds = [] if exploring else self._controller.plan_seconds
+            row = episode_row(number, self._env_steps(result), result, fit, errors, plan_seconds, self._wall_seconds)
+            self._finish_episode(row)
+        return self._summary()
+
+    def _run_episode(self, number: int, exploring: bool) -> EpisodeResult:
+        config = self._config
+        policy: Policy = self._controller
+        if exploring:
+            policy = BasePolicy(self._task, config.learning.base_policy, config.learning.base_policy_colour)
+        self._folder.set_aside(number)
+        path = self._folder.episode_path(number)
+        metadata = {"task": str(config.task["name"]), "episode": str(number), "seed": str(config.seed)}
+        with EpisodeWriter(path, metadata=metadata, clock=self._task.robot.clock) as recorder:
+
+            def after_step(result: EpisodeResult) -> None:
+                self._watcher.step(number, result)
+                every = config.learning.refit_every
+                if every and not exploring and result.steps % every == 0:
+                    recorder.flush()
+                    self._fit(number, self._dataset.with_open_episode(path))
+
+            result = run_episode(
+                self._task,
+                policy,
+                self._safety,
+                reset_seed=derive_seed(config.seed, "reset", number),
+                policy_seed=derive_seed(config.seed, "policy", number),
+                recorder=recorder,
+                after_step=after_step,
+            )
+            recorder.close("finished")
+        return result
+
+    def _fit(self, number: int, data: Transitions) -> FitReport:
+        self._watcher.fitting(number)
+        started = time.perf_counter()
+        generator = torch.Generator().manual_seed(derive_seed(self._config.seed, "fit", self._fits))
+        report = self._model.fit(data, generator=generator)
+        self._fits += 1
+        self._train_seconds += time.perf_counter() - started
+        return report
+
+    def _finish_episode(self, row: dict[str, Any]) -> None:
+        self._rows.append(row)
+        self._folder.save_checkpoint(
+            row["episode"],
+            {
+                "rows": self._rows,
+                "fits": self._fits,
+                "train_s": self._train_seconds,
+                "wall_s": self._wall_seconds,
+                "model": self._model.state_dict(),
+            },
+        )
+        self._folder.write_metrics(self._rows)
+        self._folder.write_json("summary.json", self._summary())
+        self._watcher.episode(row)
+
+    def _summary(self) -> dict[str, Any]:
+        return summarise(self._config, self._rows, self._train_seconds, self._wall_seconds)
+
+    def _restore(self) -> None:
+        checkpoint = self._folder.load_checkpoint()
+        if checkpoint is None:
+            return
+        self._rows = checkpoint["rows"]
+        self._fits = checkpoint["fits"]
+        self._train_seconds = checkpoint["train_s"]
+        self._wall_seconds = checkpoint["wall_s"]
+        self._model.load_state_dict(checkpoint["model"])
+        for number in range(len(self._rows)):
+            self._dataset.add(self._folder.episode_path(number), self._folder.unfinished_attempts(number))
+
+    def _env_steps(self, result: EpisodeResult) -> int:
+        before = int(self._rows[-1]["env_steps"]) if self._rows else 0
+        return before + result.steps * self._task.env_steps_per_action
+
+    def _finished(self) -> bool:
+        limit = self._config.env_steps
+        enough = bool(limit and self._rows and self._rows[-1]["env_steps"] >= limit)
+        return enough or len(self._rows) >= self._config.episodes

@@ -1,0 +1,85 @@
+"""Any dm_control or Gymnasium environment as a task, with a reward that is learned with the dynamics."""
+
+from typing import Any, ClassVar
+
+import numpy as np
+from torch import Tensor
+
+from hardware.robot import Observation, SimulatedRobot
+from models.state import StateSpec
+from planners.cost import Cost, RewardCost
+from robot_ctrl.action_scale import ActionScale
+from robot_ctrl.errors import ConfigError
+from robot_ctrl.task import Array, Task
+
+_RESERVED = ("reward", "terminated", "truncated", "command", "qpos", "qvel", "time")
+
+
+class _AnyEnvironment(Task):
+    """The state is the environment's flattened observation; reward and ends are learned."""
+
+    defaults: ClassVar[dict[str, Any]] = {"env_steps": 50_000, "episodes": 200, "planner": {"horizon": 15}}
+    learns_reward = True
+    learns_termination = True
+
+    def _adopt(self, robot: SimulatedRobot, action_repeat: int, env_steps: int) -> None:
+        self.robot = robot
+        self.env_steps_per_action = action_repeat
+        self.episode_steps = env_steps // action_repeat
+        self.action_scale = ActionScale.absolute(robot.spec)
+        first = robot.reset(0)
+        self._keys = [key for key in first.values if key not in _RESERVED]
+        names = [
+            key if first.values[key].size == 1 else f"{key}[{index}]"
+            for key in self._keys
+            for index in range(first.values[key].size)
+        ]
+        self.state_spec = StateSpec(tuple(names), action_size=robot.spec.action_size)
+
+    def state(self, observation: Observation) -> Array:
+        """The environment's observation, flattened."""
+        return np.concatenate([np.ravel(observation.values[key]) for key in self._keys])
+
+    def cost(self, goal: Tensor) -> Cost:
+        """The negative learned reward; being dead is worse than any reward that was seen."""
+        return RewardCost(death_cost=self.death_cost)
+
+    death_cost = 10.0
+
+
+def task_class(name: str) -> type[Task]:
+    """The task class of ``dmc:domain-task`` or ``gym:Id``.
+
+    Raises:
+        ConfigError: if a dm_control name is not of the form domain-task.
+    """
+    kind, _, environment = name.partition(":")
+    if kind == "gym":
+        return _gymnasium(environment)
+    domain, separator, task = environment.partition("-")
+    if not separator:
+        raise ConfigError(f"task {name!r}: name a dm_control task as dmc:domain-task, for example dmc:cartpole-swingup.")
+    return _dm_control(domain, task)
+
+
+def _dm_control(domain: str, task: str) -> type[Task]:
+    class DmControlTask(_AnyEnvironment):
+        def __init__(self, *, action_repeat: int = 2, env_steps_per_episode: int = 1000) -> None:
+            from hardware.dm_control_robot import DmControlRobot
+
+            self._adopt(DmControlRobot(domain, task, action_repeat=action_repeat), action_repeat, env_steps_per_episode)
+
+    DmControlTask.__doc__ = f"dm_control {domain}-{task}, reward learned."
+    return DmControlTask
+
+
+def _gymnasium(environment: str) -> type[Task]:
+    class GymnasiumTask(_AnyEnvironment):
+        def __init__(self, *, action_repeat: int = 1, env_steps_per_episode: int = 0) -> None:
+            from hardware.gymnasium_robot import GymnasiumRobot
+
+            robot = GymnasiumRobot(environment, action_repeat=action_repeat)
+            self._adopt(robot, action_repeat, env_steps_per_episode or robot.episode_steps or 1000)
+
+    GymnasiumTask.__doc__ = f"Gymnasium {environment}, reward learned."
+    return GymnasiumTask

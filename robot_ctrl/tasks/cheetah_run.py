@@ -1,0 +1,45 @@
+"""Run forwards with dm_control's planar cheetah."""
+
+from typing import Any, ClassVar
+
+import numpy as np
+from torch import Tensor
+
+from hardware.dm_control_robot import DmControlRobot
+from hardware.robot import Observation
+from models.state import StateSpec
+from planners.cost import Cost, StepwiseCost
+from robot_ctrl.action_scale import ActionScale
+from robot_ctrl.task import Array, Task
+from robot_ctrl.tolerance import linear_tolerance
+
+RUN_SPEED = 10.0
+"""The reward grows linearly with the torso's forward speed up to this one, m/s."""
+
+
+class CheetahRun(Task):
+    """Run as fast as possible with a planar cheetah (dm_control cheetah-run, reward known)."""
+
+    defaults: ClassVar[dict[str, Any]] = {"env_steps": 25_000, "episodes": 50, "planner": {"horizon": 15}}
+
+    def __init__(self, *, action_repeat: int = 2) -> None:
+        self.robot = DmControlRobot("cheetah", "run", action_repeat=action_repeat, sensors=("torso_subtreelinvel",))
+        self.env_steps_per_action = action_repeat
+        self.episode_steps = 1000 // action_repeat
+        joints = ("height", "pitch", "bthigh", "bshin", "bfoot", "fthigh", "fshin", "ffoot")
+        names = (*joints, "x_rate", *(f"{joint}_rate" for joint in joints), "speed")
+        self.state_spec = StateSpec(names, action_size=6, angles=(1,))
+        self.action_scale = ActionScale.absolute(self.robot.spec)
+
+    def state(self, observation: Observation) -> Array:
+        """Joint positions without the horizontal one, rates, and the torso's speed."""
+        values = observation.values
+        return np.concatenate([values["qpos"][1:], values["qvel"], values["torso_subtreelinvel"][:1]])
+
+    def cost(self, goal: Tensor) -> Cost:
+        """1 − the suite's reward, without its lower bound at standing still."""
+        return StepwiseCost({"speed": _missed_speed})
+
+
+def _missed_speed(states: Tensor, actions: Tensor) -> Tensor:
+    return 1 - (states[..., 1:, -1] / RUN_SPEED).clamp(max=1)
