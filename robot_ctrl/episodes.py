@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, get_args
 
 import cv2
 import numpy as np
@@ -20,7 +20,9 @@ from mcap.writer import MCAP0_MAGIC, CompressionType, Writer
 from numpy.typing import NDArray
 
 from hardware.robot import Array, Observation, SentAction
-from robot_ctrl.recorder import FLUSH_BYTES, FORMAT
+from robot_ctrl.recorder import FLUSH_BYTES, FORMAT, Outcome
+
+RecordedOutcome = Outcome | Literal["unfinished"]
 
 _log = logging.getLogger(__name__)
 
@@ -95,7 +97,7 @@ class Episode:
     actions: list[RecordedAction]
     plans: list[RecordedPlan]
     events: list[RecordedEvent]
-    outcome: Literal["finished", "interrupted", "fault", "unfinished"]
+    outcome: RecordedOutcome
     truncated: bool
     bytes_lost: int
 
@@ -113,9 +115,8 @@ def read_episode(path: Path) -> Episode:
         ValueError: if the file is not an episode file.
     """
     contents = _salvage(path)
+    metadata, outcome = _about(contents)
     channels: dict[int, str] = {}
-    metadata: dict[str, str] = {}
-    outcome: Any = "unfinished"
     observations: list[Observation] = []
     actions: list[RecordedAction] = []
     plans: list[RecordedPlan] = []
@@ -124,12 +125,8 @@ def read_episode(path: Path) -> Episode:
     for record in contents.records:
         if isinstance(record, Channel):
             channels[record.id] = record.topic
-        elif isinstance(record, Metadata) and record.name == "episode":
-            metadata.update(record.metadata)
-        elif isinstance(record, Metadata) and record.name == "outcome":
-            outcome = record.metadata["outcome"]
         elif isinstance(record, Message):
-            topic = channels[record.channel_id]
+            topic = channels.get(record.channel_id, "")
             message = json.loads(record.data)
             if topic.startswith("/camera/"):
                 pictures[message["frame_id"]] = message["data"]
@@ -143,11 +140,6 @@ def read_episode(path: Path) -> Episode:
             elif topic == "/event":
                 events.append(RecordedEvent(record.log_time * 1e-9, message["kind"], message["text"]))
     truncated = contents.bytes_lost > 0 or not contents.complete
-    if not truncated and metadata.get("format") != FORMAT:
-        raise ValueError(
-            f"{path}: an MCAP file, but not an episode: its format is {metadata.get('format')!r} and "
-            f"{FORMAT!r} can be read. Episodes are written by robot_ctrl.recorder.EpisodeWriter."
-        )
     if truncated:
         _log.warning(
             "%s: the recording has no proper end; the last %d of %d bytes could not be read. Kept: "
@@ -177,11 +169,16 @@ def recover_episode(path: Path) -> Path | None:
     Raises:
         FileNotFoundError: if there is no such file.
         FileExistsError: if another original is already kept under that name.
-        ValueError: if the file is not an MCAP file.
+        ValueError: if the file is not an episode file, or was cut before anything was recorded.
     """
     contents = _salvage(path)
     if contents.complete and contents.bytes_lost == 0:
         return None
+    metadata, _ = _about(contents)
+    if not metadata:
+        raise ValueError(
+            f"{path}: nothing to recover: the recording was cut before its beginning. Delete it."
+        )
     backup = path.with_name(path.name + ".damaged")
     if not backup.exists():
         copy = path.with_name(path.name + ".damaged.tmp")
@@ -204,6 +201,7 @@ def recover_episode(path: Path) -> Path | None:
 class _Contents:
     """The readable records of a file, and how much of it was not."""
 
+    path: Path
     records: list[McapRecord]
     size: int
     bytes_lost: int
@@ -219,17 +217,41 @@ def _salvage(path: Path) -> _Contents:
         )
     stream = BytesIO(data)
     records: list[McapRecord] = []
-    good = 0
+    good = len(MCAP0_MAGIC) if data.startswith(MCAP0_MAGIC) else 0
     complete = False
     try:
         for record in StreamReader(stream, emit_chunks=True, record_size_limit=len(data)).records:
+            length = int.from_bytes(data[good + 1 : good + 9], "little")
+            if good + 9 + length != stream.tell():
+                raise ValueError("the parser stepped over a record that no episode has")
             records += breakup_chunk(record, validate_crc=True) if isinstance(record, Chunk) else [record]
             good = stream.tell()
         good = stream.tell()
         complete = True
     except Exception as error:  # damaged bytes can raise anything in the parser and the decompressor
         _log.debug("%s: reading stopped at byte %d: %r", path, good, error)
-    return _Contents(records, len(data), len(data) - good, complete)
+    return _Contents(path, records, len(data), len(data) - good, complete)
+
+
+def _about(contents: _Contents) -> tuple[dict[str, str], RecordedOutcome]:
+    """The metadata and the outcome; refuses files that are not episodes."""
+    metadata: dict[str, str] = {}
+    outcome: str | None = None
+    for record in contents.records:
+        if isinstance(record, Metadata) and record.name == "episode":
+            metadata.update(record.metadata)
+        elif isinstance(record, Metadata) and record.name == "outcome":
+            outcome = record.metadata.get("outcome")
+    cut_at_once = not contents.complete and len(contents.records) <= 1
+    if metadata.get("format") != FORMAT and not cut_at_once:
+        raise ValueError(
+            f"{contents.path}: an MCAP file, but not an episode: its format is {metadata.get('format')!r}, "
+            f"and {FORMAT!r} can be read. Episodes are written by robot_ctrl.recorder.EpisodeWriter."
+        )
+    for known in get_args(Outcome):
+        if outcome == known:
+            return metadata, known
+    return metadata, "unfinished"
 
 
 def _rewrite(contents: _Contents, file: IO[bytes]) -> None:
