@@ -1,1 +1,4 @@
-"""Find good action sequences, given what sequences cost."""
+"""Find good action sequences, given what sequences cost.
+
+Importing this package imports no torch: a process that only follows plans needs ``planners.plan`` alone.
+"""

@@ -24,12 +24,26 @@ class Horizon:
         dt: seconds between actions.
         hold_action: (nu,) what plans are padded with when they are shifted: the action that keeps the robot
             where it is.
+
+    Raises:
+        ValueError: if a size is not positive, or ``hold_action`` is no action within [-1, 1].
     """
 
     steps: int
     action_size: int
     dt: float
     hold_action: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "action_size", "dt"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"horizon: {name} is {getattr(self, name)}; it must be positive.")
+        held = np.asarray(self.hold_action)
+        if held.shape != (self.action_size,) or not (np.abs(held) <= 1).all():
+            raise ValueError(
+                f"horizon: hold_action is {held}; it must be {self.action_size} numbers within [-1, 1], the "
+                f"scaled action that keeps the robot where it is."
+            )
 
 
 class Planner(Protocol):

@@ -1,0 +1,129 @@
+"""The costing of candidates during one plan: chunks, deadline, unusable costs, the best so far."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from planners.planner import Objective
+
+CHUNK_SECONDS = 0.01
+"""How long one chunk should take when there is a deadline to keep."""
+
+
+class ChunkSize:
+    """How many candidates take about ``CHUNK_SECONDS``; learned from what chunks took, kept between plans."""
+
+    def __init__(self) -> None:
+        self.candidates = 16
+
+    def update(self, candidates: int, seconds: float) -> None:
+        """Learn from one chunk; by at most a factor of two, since small chunks do not scale."""
+        if candidates < self.candidates and seconds < CHUNK_SECONDS:
+            return
+        factor = min(max(CHUNK_SECONDS / seconds, 0.5), 2.0) if seconds > 0 else 2.0
+        self.candidates = max(1, round(candidates * factor))
+
+
+class Search:
+    """One plan's dealings with its objective.
+
+    Attributes:
+        evaluated: candidates costed so far.
+        best: (H, nu) the cheapest candidate so far; None until one had a finite cost.
+        best_cost: its cost.
+        elite_costs: the mean cost of the elites after each refinement.
+        out_of_time: whether candidates were left out to keep the deadline.
+    """
+
+    def __init__(
+        self, objective: Objective, deadline: float | None, now: Callable[[], float], chunk: ChunkSize
+    ) -> None:
+        self._objective, self._deadline, self._now, self._chunk = objective, deadline, now, chunk
+        self._last_seconds = 0.0
+        self.evaluated = 0
+        self.best: Tensor | None = None
+        self.best_cost = float("inf")
+        self.elite_costs: list[float] = []
+        self.out_of_time = False
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the population at hand was cut short and is not needed, for one was refined before."""
+        return self.out_of_time and bool(self.elite_costs)
+
+    def evaluate(self, candidates: Tensor) -> Tensor:
+        """Cost candidates (N, H, nu).
+
+        Without a deadline they are costed at once and the clock is not read. With one they are costed in
+        chunks, and a chunk that would not be done in time, judged by the one before, is not begun.
+
+        Returns:
+            (N,) costs; +inf where they were NaN or infinite, or there was no time.
+        """
+        if self._deadline is None:
+            return self._cost(candidates)
+        costs = candidates.new_full((len(candidates),), torch.inf)
+        begin = 0
+        while begin < len(candidates):
+            started = self._now()
+            if started >= self._deadline or started + self._last_seconds > self._deadline:
+                self.out_of_time = True
+                break
+            part = candidates[begin : begin + self._chunk.candidates]
+            costs[begin : begin + len(part)] = self._cost(part)
+            self._last_seconds = self._now() - started
+            self._chunk.update(len(part), self._last_seconds)
+            begin += len(part)
+        return costs
+
+    def elites(self, candidates: Tensor, costs: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """The cheapest candidates, best first: at most ``count``, none of infinite cost.
+
+        Of a population cut short by the deadline the same share is kept, lest mediocre candidates become
+        elites.
+
+        Returns:
+            (K, H, nu) elites and (K,) their costs; K = 0 where nothing has a finite cost.
+        """
+        usable = int(costs.isfinite().sum())
+        if self.out_of_time:
+            count = max(1, round(count * usable / len(costs)))
+        chosen = costs.topk(min(count, usable), largest=False)
+        return candidates[chosen.indices], chosen.values
+
+    def gradient(self, candidates: Tensor) -> Tensor:
+        """The slope of each candidate's cost, (N, H, nu); zero where it is not finite.
+
+        Raises:
+            ValueError: if the objective keeps no gradients.
+        """
+        with torch.enable_grad():
+            leaf = candidates.detach().requires_grad_()
+            costs = self._objective(leaf)
+            if not costs.requires_grad:
+                raise ValueError(
+                    "planner: the objective keeps no gradients, which gradient refinement needs; use a "
+                    "differentiable model and cost, or a planner that only samples."
+                )
+            (slopes,) = torch.autograd.grad(costs.sum(), leaf)
+        usable = slopes.isfinite().flatten(1).all(dim=1)
+        return torch.where(usable[:, None, None], slopes, 0.0)
+
+    def record(self, elite_cost: float) -> None:
+        """Count one refinement, whose elites cost this much on average."""
+        self.elite_costs.append(elite_cost)
+
+    def _cost(self, candidates: Tensor) -> Tensor:
+        costs = self._objective(candidates)
+        if costs.shape != (len(candidates),):
+            raise ValueError(
+                f"planner: the objective returned costs of shape {tuple(costs.shape)} for {len(candidates)} "
+                f"candidates; it must return ({len(candidates)},): sum over time and combine particles."
+            )
+        costs = torch.where(costs.isfinite(), costs, torch.inf)
+        self.evaluated += len(candidates)
+        lowest = int(costs.argmin())
+        if (cost := float(costs[lowest])) < self.best_cost:
+            self.best, self.best_cost = candidates[lowest], cost
+        return costs
