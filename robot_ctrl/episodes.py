@@ -5,6 +5,7 @@ import filecmp
 import json
 import logging
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -103,12 +104,18 @@ class Episode:
 
 
 def episode_files(run_dir: Path) -> list[Path]:
-    """The episode files of a run folder, in the order of their numbers."""
-    return sorted((run_dir / "episodes").glob("*.mcap"), key=lambda path: (len(path.name), path.name))
+    """The episode files of a run folder, in the order of the numbers in their names."""
+
+    def numbered(path: Path) -> list[str | int]:
+        return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.name)]
+
+    return sorted((run_dir / "episodes").glob("*.mcap"), key=numbered)
 
 
 def read_episode(path: Path) -> Episode:
     """Read an episode file; of a damaged one, everything before the damage, with a warning in the log.
+
+    An episode that is still being written can be read too: everything up to its last flush.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -141,7 +148,8 @@ def read_episode(path: Path) -> Episode:
                 events.append(RecordedEvent(record.log_time * 1e-9, message["kind"], message["text"]))
     truncated = contents.bytes_lost > 0 or not contents.complete
     if truncated:
-        _log.warning(
+        _log.log(
+            logging.WARNING if contents.bytes_lost else logging.INFO,
             "%s: the recording has no proper end; the last %d of %d bytes could not be read. Kept: "
             "%d observations, %d actions, %d plans, %d events.",
             path,

@@ -189,7 +189,26 @@ def test_recovery_never_replaces_an_original(whole, tmp_path):
 def test_episode_files_come_in_the_order_of_their_numbers(tmp_path):
     assert episode_files(tmp_path) == []
     (tmp_path / "episodes").mkdir()
-    for name in ["episode_10000.mcap", "episode_9999.mcap", "episode_0002.mcap", "episode_0002.mcap.damaged"]:
+    ordered = [
+        "episode_0002.mcap",
+        "episode_0003.mcap",
+        "episode_0003.unfinished-1.mcap",
+        "episode_10000.mcap",
+    ]
+    for name in [*reversed(ordered), "episode_0002.mcap.damaged"]:
         (tmp_path / "episodes" / name).touch()
-    names = [path.name for path in episode_files(tmp_path)]
-    assert names == ["episode_0002.mcap", "episode_9999.mcap", "episode_10000.mcap"]
+    assert [path.name for path in episode_files(tmp_path)] == ordered
+
+
+def test_an_episode_can_be_read_while_it_is_written(tmp_path, caplog):
+    path = tmp_path / "e.mcap"
+    writer = EpisodeWriter(path, metadata={}, clock=VirtualClock())
+    for step in range(7):
+        writer.write_observation(Observation(step, {"q": np.zeros(6)}))
+    writer.flush()
+    episode = read_episode(path)
+    assert (len(episode.observations), episode.outcome, episode.bytes_lost) == (7, "unfinished", 0)
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    writer.write_observation(Observation(7, {"q": np.zeros(6)}))
+    writer.close("finished")
+    assert len(read_episode(path).observations) == 8
