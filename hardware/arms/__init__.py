@@ -1,0 +1,1 @@
+"""Arms of our own: their models, servos and factory functions."""

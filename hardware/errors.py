@@ -1,0 +1,25 @@
+"""What a robot refuses to do, and why. Every message names the thing, the value, the limit and the remedy."""
+
+
+class RobotError(RuntimeError):
+    """Anything that a robot or its safety filter refuses."""
+
+
+class NotConnectedError(RobotError):
+    """The robot was used before ``connect`` or after ``disconnect``."""
+
+
+class StoppedError(RobotError):
+    """A fault is latched: no command goes out until ``clear_fault``."""
+
+
+class CommandRefusedError(RobotError):
+    """A command that must not be sent in any form: not finite, or of the wrong shape."""
+
+
+class EpisodeOverError(RobotError):
+    """The environment's episode has ended; it takes no command before ``reset``."""
+
+
+class RenderingUnavailableError(RuntimeError):
+    """There is no OpenGL to draw with; callers may go on without pictures."""
