@@ -12,7 +12,7 @@ from planners.sampling import Found, SamplingPlanner
 from planners.search import Search
 from planners.settings import require, require_positive
 
-STD_AT_BOUND = 0.05
+STD_AT_BOUND = 0.1
 """A mean that starts on a bound, such as a held joint, must still be able to leave it."""
 
 
@@ -21,7 +21,7 @@ class CEM(SamplingPlanner):
 
     Samples are normal, truncated at two standard deviations, which are limited to half the distance to the
     nearer bound. The plan is the mean. It differs from PETS where the mean is on a bound: the deviation keeps
-    a floor, and samples are clipped.
+    a floor, and samples are clipped; and the first population holds the mean that the search starts from.
     """
 
     def __init__(
@@ -66,12 +66,14 @@ class CEM(SamplingPlanner):
     def _search(self, search: Search, mean: Tensor, elites: Tensor | None) -> Found | None:
         variance = torch.full_like(mean, self.initial_std**2)
         converged = False
-        for _ in range(self.iterations):
+        for iteration in range(self.iterations):
             reach = ((1 - mean.abs()) / 2).clamp(min=STD_AT_BOUND)
             noise = truncated_normal((self.population, *mean.shape), self.generator)
             candidates = (mean + torch.minimum(variance.sqrt(), reach) * noise).clamp(-1, 1)
+            if iteration == 0:
+                candidates[0] = mean
             costs = search.evaluate(candidates)
-            if search.interrupted:
+            if search.out_of_time:
                 break
             best, costs = search.elites(candidates, costs, self.elites)
             if len(best):
@@ -81,6 +83,6 @@ class CEM(SamplingPlanner):
                 converged = bool(variance.max() <= self.variance_threshold)
             if converged:
                 break
-        if search.best is None:
+        if not search.elite_costs:
             return None
         return Found(mean, search.elite_costs[-1], converged=converged)

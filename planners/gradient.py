@@ -78,12 +78,12 @@ class GradientRefinement(ICEM):
         refined = torch.cat([sampled.actions[None], sampled.elites[: self.starts - 1]]).clone()
         adam = torch.optim.Adam([refined], lr=self.learning_rate)
         for _ in range(self.steps):
-            if search.out_of_time:
+            if not search.has_time(2 * self.starts):
                 break
             refined.grad = search.gradient(refined)
             adam.step()
             refined.clamp_(-1, 1)
             costs = search.evaluate(refined.clone())
-            if not search.interrupted:
-                search.record(float(costs.min()))
+            if costs.isfinite().any():
+                search.record(search.best_cost)
         return Found(search.best, search.best_cost, mean=search.best, elites=sampled.elites)

@@ -20,8 +20,8 @@ class ICEM(SamplingPlanner):
 
     Noise is correlated in time, so that candidates go somewhere; the population shrinks as the search
     narrows; the best elites stay in the next population, of this plan and, shifted, of the next plan; the
-    mean is costed in the last iteration. An elite that stays is not costed again, for its cost does not
-    change within a plan.
+    mean is costed in the last iteration, and here in the first too. An elite that stays is not costed again,
+    for its cost does not change within a plan.
     """
 
     def __init__(
@@ -85,10 +85,10 @@ class ICEM(SamplingPlanner):
             candidates = (mean + std * self._noise((count, *mean.shape), self.generator)).clamp(-1, 1)
             if iteration == 0 and elites is not None:
                 candidates = torch.cat([elites[: self._kept], candidates])
-            if iteration == self.iterations - 1:
+            if iteration in (0, self.iterations - 1):
                 candidates = torch.cat([mean[None], candidates])
             costs = search.evaluate(candidates)
-            if search.interrupted:
+            if search.out_of_time:
                 break
             best, best_costs = search.elites(
                 torch.cat([candidates, kept]), torch.cat([costs, kept_costs]), self.elites
@@ -98,7 +98,7 @@ class ICEM(SamplingPlanner):
                 mean = self.momentum * mean + (1 - self.momentum) * best.mean(dim=0)
                 std = self.momentum * std + (1 - self.momentum) * best.std(dim=0, correction=0)
                 elites, kept, kept_costs = best, best[: self._kept], best_costs[: self._kept]
-        if search.best is None:
+        if search.best is None or not search.elite_costs:
             return None
         if self.execute == "best":
             return Found(search.best, search.best_cost, mean=mean, elites=elites)

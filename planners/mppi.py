@@ -22,7 +22,7 @@ class MPPI(SamplingPlanner):
     Candidates v = u + ε are weighted with exp(−(J − min J)/λ), and the mean moves by the weighted noise. The
     paper's control cost λ uᵀΣ⁻¹ε, which comes from importance sampling around u and draws the mean towards
     zero, is dropped unless ``control_cost`` asks for it; then it is taken per step, with the noise as it is
-    after clipping. The plan is the mean.
+    after clipping. The plan is the mean. The first population holds the mean that the search starts from.
     """
 
     def __init__(
@@ -81,17 +81,19 @@ class MPPI(SamplingPlanner):
         self._noise = smooth_noise(beta, knots, interpolation)
 
     def _search(self, search: Search, mean: Tensor, elites: Tensor | None) -> Found | None:
-        for _ in range(self.iterations):
+        for iteration in range(self.iterations):
             noise = self._noise((self.population, *mean.shape), self.generator)
             candidates = noise.mul_(self.std).add_(mean).clamp_(-1, 1)
+            if iteration == 0:
+                candidates[0] = mean
             costs = search.evaluate(candidates)
-            if search.interrupted:
-                break
             if costs.isfinite().any():
                 weights = self._weights(costs, self._push(candidates, mean))
                 search.record(float((weights * costs.nan_to_num(posinf=0)).sum()))
                 mean = torch.tensordot(weights, candidates, dims=1)
-        if search.best is None:
+            if search.out_of_time:
+                break
+        if not search.elite_costs:
             return None
         return Found(mean, search.elite_costs[-1])
 

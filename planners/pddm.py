@@ -19,7 +19,7 @@ class PDDM(SamplingPlanner):
     Noise n_t = β ε_t + (1 − β) n_{t−1} is added to the mean, candidates are weighted with
     exp(κ (R − max R)) for the return R = −J, and the mean becomes their weighted average. The filter acts on
     the noise, as in the paper; the paper's code filters mean and noise together, which biases the mean. The
-    plan is the mean.
+    plan is the mean. The first population holds the mean that the search starts from.
     """
 
     def __init__(
@@ -60,16 +60,18 @@ class PDDM(SamplingPlanner):
         self._noise = filtered(beta)
 
     def _search(self, search: Search, mean: Tensor, elites: Tensor | None) -> Found | None:
-        for _ in range(self.iterations):
+        for iteration in range(self.iterations):
             noise = self.std * self._noise((self.population, *mean.shape), self.generator)
             candidates = (mean + noise).clamp(-1, 1)
+            if iteration == 0:
+                candidates[0] = mean
             costs = search.evaluate(candidates)
-            if search.interrupted:
-                break
             if costs.isfinite().any():
                 weights = torch.softmax(-self.kappa * (costs - costs.min()), dim=0)
                 search.record(float((weights * costs.nan_to_num(posinf=0)).sum()))
                 mean = torch.tensordot(weights, candidates, dims=1)
-        if search.best is None:
+            if search.out_of_time:
+                break
+        if not search.elite_costs:
             return None
         return Found(mean, search.elite_costs[-1])

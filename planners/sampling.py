@@ -74,8 +74,10 @@ class SamplingPlanner(ABC):
         search = Search(objective, deadline, self.now, self._chunk)
         with torch.no_grad():
             found = self._search(search, *self._start(warm_start))
-        if found is None:
+        if search.best is None:
             return self._fallback(search, warm_start, start_time)
+        if found is None:
+            found = Found(search.best, search.best_cost)
         mean = found.actions if found.mean is None else found.mean
         finished: Finished = (
             "deadline" if search.out_of_time else "converged" if found.converged else "iterations"
@@ -106,7 +108,7 @@ class SamplingPlanner(ABC):
             elites: (K, H, nu) kept from the plan before, best first.
 
         Returns:
-            What was found, or None where nothing had a finite cost.
+            What was found, or None where no refinement was finished: then the plan is the best candidate.
         """
 
     def _start(self, warm_start: Plan | None) -> tuple[Tensor, Tensor | None]:

@@ -40,17 +40,23 @@ class Search:
         self, objective: Objective, deadline: float | None, now: Callable[[], float], chunk: ChunkSize
     ) -> None:
         self._objective, self._deadline, self._now, self._chunk = objective, deadline, now, chunk
-        self._last_seconds = 0.0
+        self._last_call = (1, 0.0)
         self.evaluated = 0
         self.best: Tensor | None = None
         self.best_cost = float("inf")
         self.elite_costs: list[float] = []
         self.out_of_time = False
 
-    @property
-    def interrupted(self) -> bool:
-        """Whether the population at hand was cut short and is not needed, for one was refined before."""
-        return self.out_of_time and bool(self.elite_costs)
+    def has_time(self, candidates: int) -> bool:
+        """Whether costing so many candidates would meet the deadline, judged by the call before."""
+        if self._deadline is not None:
+            now = self._now()
+            before, seconds = self._last_call
+            # A call has a part that does not shrink with its candidates: taken to be half at most.
+            expected = seconds * max(candidates / before, 0.5)
+            if now >= self._deadline or now + expected > self._deadline:
+                self.out_of_time = True
+        return not self.out_of_time
 
     def evaluate(self, candidates: Tensor) -> Tensor:
         """Cost candidates (N, H, nu).
@@ -66,29 +72,23 @@ class Search:
         costs = candidates.new_full((len(candidates),), torch.inf)
         begin = 0
         while begin < len(candidates):
-            started = self._now()
-            if started >= self._deadline or started + self._last_seconds > self._deadline:
-                self.out_of_time = True
-                break
             part = candidates[begin : begin + self._chunk.candidates]
+            if not self.has_time(len(part)):
+                break
+            started = self._now()
             costs[begin : begin + len(part)] = self._cost(part)
-            self._last_seconds = self._now() - started
-            self._chunk.update(len(part), self._last_seconds)
+            self._last_call = (len(part), self._now() - started)
+            self._chunk.update(*self._last_call)
             begin += len(part)
         return costs
 
     def elites(self, candidates: Tensor, costs: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """The cheapest candidates, best first: at most ``count``, none of infinite cost.
 
-        Of a population cut short by the deadline the same share is kept, lest mediocre candidates become
-        elites.
-
         Returns:
             (K, H, nu) elites and (K,) their costs; K = 0 where nothing has a finite cost.
         """
         usable = int(costs.isfinite().sum())
-        if self.out_of_time:
-            count = max(1, round(count * usable / len(costs)))
         chosen = costs.topk(min(count, usable), largest=False)
         return candidates[chosen.indices], chosen.values
 
