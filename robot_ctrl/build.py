@@ -1,6 +1,7 @@
 """From a run's configuration to its parts."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def resolve(task: str, overrides: Sequence[str]) -> RunConfig:
     planner = merge(PLANNER_DEFAULTS, config.planner)
     own = {key: value for key, value in planner.items() if key not in PLANNER_DEFAULTS}
     try:
-        planner_settings = check_settings(planner_class(planner["name"]), own, "planner", skip=("generator", "device", "now"))
+        planner_settings = check_settings(planner_class(planner["name"]), own, "planner", skip=("now",))
     except ValueError as error:
         raise ConfigError(f"planner.name: {error}") from None
     shared = {key: planner[key] for key in PLANNER_DEFAULTS}
@@ -89,10 +90,17 @@ def make_controller(config: RunConfig, task: Task, model: ProbabilisticEnsemble)
 
 
 def make_safety(config: RunConfig, task: Task) -> SafetyFilter:
-    """The filter between the loop and the robot."""
-    return SafetyFilter(
-        task.robot.spec, max_velocity=config.robot.max_velocity, max_acceleration=config.robot.max_acceleration
+    """The filter between the loop and the robot, with the run's limits on top of the robot's own."""
+    spec = task.robot.spec
+    joints = tuple(
+        replace(
+            joint,
+            velocity=_smaller(joint.velocity, config.robot.max_velocity),
+            acceleration=_smaller(joint.acceleration, config.robot.max_acceleration),
+        )
+        for joint in spec.joints
     )
+    return SafetyFilter(replace(spec, joints=joints))
 
 
 def set_threads(config: RunConfig) -> None:
@@ -101,11 +109,16 @@ def set_threads(config: RunConfig) -> None:
 
 
 def make_parts(config: RunConfig) -> tuple[Task, ProbabilisticEnsemble, Controller, SafetyFilter]:
-    """Task, model, controller and safety filter of a run."""
+    """Task with its robot connected, model, controller and safety filter of a run."""
     set_threads(config)
     task = make_task(config.task)
+    task.robot.connect()
     model = make_model(config, task)
     return task, model, make_controller(config, task, model), make_safety(config, task)
+
+
+def _smaller(limit: float | None, other: float | None) -> float | None:
+    return min((value for value in (limit, other) if value is not None), default=None)
 
 
 def _without_name(section: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from hardware.arms import ARMS
-from planners.registry import PLANNERS, planner_class
+from planners.registry import descriptions
 from robot_ctrl.tasks import TASKS, task_class
 
 _OPEN = (
@@ -21,7 +21,7 @@ def catalogue() -> str:
         "Tasks": [*((name, _first_line(task_class(name))) for name in TASKS), *_OPEN],
         "Robots": [(name, _first_line(factory)) for name, factory in ARMS.items()],
         "Models": _MODELS,
-        "Planners": [(name, _first_line(planner_class(name))) for name in PLANNERS],
+        "Planners": descriptions().items(),
     }
     return "\n\n".join(f"{title}\n{_table(rows)}" for title, rows in sections.items())
 

@@ -33,6 +33,12 @@ class Controller:
         planner: the planner's settings with its name, the horizon and the risk measure.
         replan_every: control periods that one plan is followed for; 0 follows it to its end.
         device: where tensors live.
+
+    Attributes:
+        horizon: actions in a plan.
+        plan: the plan that is being followed; None before the first.
+        plans: every plan since ``reset``.
+        plan_seconds: how long each of them took.
     """
 
     def __init__(
@@ -46,21 +52,21 @@ class Controller:
     ) -> None:
         settings = dict(planner)
         self._class = planner_class(settings.pop("name"))
-        self._steps = int(settings.pop("horizon"))
+        self.horizon = int(settings.pop("horizon"))
         self._risk = risk_measure(settings.pop("risk"), settings.pop("risk_parameter"))
         self._settings = settings
         self._task = task
         self._model = model
-        self._follow = replan_every or self._steps
+        self._follow = replan_every or self.horizon
         self._device = torch.device(device)
         self.reset(0)
 
     def reset(self, seed: int) -> None:
         """Forget the plan and the goal; the next observation starts a new episode."""
         self._seed = seed
-        self._plans = 0
         self._planner: Planner | None = None
         self.plan: Plan | None = None
+        self.plans: list[Plan] = []
         self.plan_seconds: list[float] = []
 
     def act(self, observation: Observation) -> Array:
@@ -94,18 +100,18 @@ class Controller:
             self._cost,
             self._risk,
             self._tensor(self._task.state(observation)),
-            seed=derive_seed(self._seed, "particles", self._plans),
+            seed=derive_seed(self._seed, "particles", len(self.plans)),
         )
         plan = self._planner.plan(objective, warm_start)
         self.plan = replace(plan, computed_from=observation.sequence)
-        self._plans += 1
+        self.plans.append(self.plan)
         self._age = 0
         self.plan_seconds.append(time.perf_counter() - started)
 
     def _new_planner(self, hold: NDArray[np.float32]) -> Planner:
         generator = torch.Generator(self._device).manual_seed(derive_seed(self._seed, "planner"))
-        horizon = Horizon(self._steps, self._task.state_spec.action_size, self._task.period, hold)
-        return self._class(horizon, generator=generator, device=self._device, **self._settings)
+        horizon = Horizon(self.horizon, self._task.state_spec.action_size, self._task.period, hold)
+        return self._class(horizon, generator=generator, **self._settings)
 
     def _tensor(self, values: Array) -> torch.Tensor:
         return torch.as_tensor(values, dtype=torch.float32, device=self._device)

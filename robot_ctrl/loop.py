@@ -22,6 +22,7 @@ class EpisodeResult:
         total_reward: the return.
         success: whether the goal was reached; None where the task defines no success.
         observations: all of them, the first from the reset.
+        actions: (nu,) what was sent, scaled to [-1, 1], one per control period.
         frames: pictures in video quality, where they were asked for.
     """
 
@@ -29,6 +30,7 @@ class EpisodeResult:
     total_reward: float = 0.0
     success: bool | None = None
     observations: list[Observation] = field(default_factory=list)
+    actions: list[NDArray[np.float64]] = field(default_factory=list)
     frames: list[NDArray[np.uint8]] = field(default_factory=list)
 
 
@@ -70,6 +72,7 @@ def run_episode(
         previous = task.previous_command(observation)
         sent = safety.send(robot, command)
         scaled = task.action_scale.to_action(sent.sent, previous)
+        result.actions.append(scaled)
         observation = robot.get_observation()
         if recorder:
             recorder.write_action(sent, scaled)

@@ -6,6 +6,6 @@ import numpy as np
 
 
 def derive_seed(seed: int, purpose: str, count: int = 0) -> int:
-    """A 63-bit seed for one purpose, independent of every other purpose and count."""
+    """A 32-bit seed for one purpose, independent of every other purpose and count."""
     sequence = np.random.SeedSequence([seed, zlib.crc32(purpose.encode()), count])
-    return int(sequence.generate_state(1, np.uint64)[0] >> 1)
+    return int(sequence.generate_state(1)[0])

@@ -25,7 +25,7 @@ class ReacherHard(Task):
 
     def __init__(self, *, action_repeat: int = 4) -> None:
         self.robot = DmControlRobot(
-            "reacher", "hard", action_repeat=action_repeat, points={"target": ("geom", "target")}
+            "reacher", "hard", action_repeat=action_repeat, points={"target": "geom:target"}
         )
         self.env_steps_per_action = action_repeat
         self.episode_steps = 1000 // action_repeat
