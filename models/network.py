@@ -1,0 +1,100 @@
+"""A batch of multilayer perceptrons, one per ensemble member, evaluated together."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn import functional
+
+from models.normalizer import Normalizer
+
+MIN_LOG_VARIANCE = -7.0
+MAX_LOG_VARIANCE = 0.5
+
+
+def truncated_normal(shape: Sequence[int], std: float, generator: Generator) -> Tensor:
+    """Normal numbers cut at two standard deviations, by inverting the distribution function (no rejection)."""
+    limit = math.erf(2 / math.sqrt(2))
+    uniform = (2 * torch.rand(shape, generator=generator, dtype=torch.float64) - 1) * limit
+    return (torch.erfinv(uniform) * math.sqrt(2) * std).float()
+
+
+class EnsembleNetwork(nn.Module):
+    """E SiLU networks of the same shape, after PETS (Chua et al. 2018, arXiv:1805.12114).
+
+    Layer weights are (E, in, out) and biases (E, 1, out), so that one batched product serves all members. The
+    output holds ``targets`` means, for a Gaussian head as many raw log-variances, then ``logits`` logits. Log-variances
+    are bounded softly by learned bounds of each member, in units of the normalised targets, where the data's own
+    variance is 1: hence the initial upper bound just above 0 and a lower one at a standard deviation of 3 %. A
+    lower bound of -10, as PETS has it for targets in state units, lets a network on noise-free data grow so sure of
+    itself that a few training rows rule the loss.
+    """
+
+    def __init__(
+        self,
+        *,
+        members: int,
+        inputs: int,
+        hidden: tuple[int, ...],
+        targets: int,
+        logits: int,
+        gaussian: bool,
+        generator: Generator,
+    ) -> None:
+        super().__init__()
+        self.targets, self.logits, self.gaussian = targets, logits, gaussian
+        outputs = targets * (2 if gaussian else 1) + logits
+        sizes = [inputs, *hidden, outputs]
+        self.weights = nn.ParameterList(
+            nn.Parameter(truncated_normal((members, rows, columns), 1 / (2 * math.sqrt(rows)), generator))
+            for rows, columns in zip(sizes[:-1], sizes[1:], strict=True)
+        )
+        self.biases = nn.ParameterList(
+            nn.Parameter(torch.zeros(members, 1, columns)) for columns in sizes[1:]
+        )
+        bounded = targets if gaussian else 0
+        self.min_log_variance = nn.Parameter(torch.full((members, 1, bounded), MIN_LOG_VARIANCE))
+        self.max_log_variance = nn.Parameter(torch.full((members, 1, bounded), MAX_LOG_VARIANCE))
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Normalised inputs (E, B, inputs) to means, log-variances (E, B, targets) and logits (E, B, logits)."""
+        hidden = inputs
+        last = len(self.weights) - 1
+        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            hidden = torch.baddbmm(bias, hidden, weight)
+            if layer < last:
+                hidden = functional.silu(hidden)
+        mean = hidden[..., : self.targets]
+        log_variance = self._bounded(hidden[..., self.targets : 2 * self.targets]) if self.gaussian else None
+        logits = hidden[..., -self.logits :] if self.logits else None
+        return mean, log_variance, logits
+
+    def _bounded(self, raw: Tensor) -> Tensor:
+        below = self.max_log_variance - functional.softplus(self.max_log_variance - raw)
+        return self.min_log_variance + functional.softplus(below - self.min_log_variance)
+
+    def bound_penalty(self) -> Tensor:
+        """What PETS adds to the loss so that the bounds close in on what is needed, summed over members."""
+        return 0.01 * (self.max_log_variance.sum() - self.min_log_variance.sum())
+
+    @torch.no_grad()
+    def renormalize_inputs(self, old: Normalizer, new: Normalizer) -> None:
+        """Keep the function of the raw inputs when the input statistics change."""
+        weight, bias = self.weights[0], self.biases[0]
+        bias.add_(((new.mean - old.mean) / old.std).unsqueeze(0) @ weight)
+        weight.mul_((new.std / old.std).unsqueeze(-1))
+
+    @torch.no_grad()
+    def renormalize_targets(self, old: Normalizer, new: Normalizer) -> None:
+        """Keep the predicted means in raw units when the target statistics change, and the variances nearly so.
+
+        A log-variance moves by at most 4: a column that had not varied before starts with a variance of its own.
+        """
+        weight, bias = self.weights[-1], self.biases[-1]
+        ratio = old.std / new.std
+        means = slice(0, self.targets)
+        weight[..., means] *= ratio
+        bias[..., means] = bias[..., means] * ratio + (old.mean - new.mean) / new.std
+        if self.gaussian:
+            bias[..., self.targets : 2 * self.targets] += (2 * ratio.log()).clamp(-4, 4)
