@@ -309,7 +309,8 @@ def _band(particles: NDArray[np.float32]) -> tuple[Array, Array, Array]:
 def _observed_windows(diagnostics: Diagnostics, variable: int) -> Array:
     """(W, H + 1): what was observed where predictions were made."""
     steps = np.arange(diagnostics.predicted.shape[2])
-    return diagnostics.observed[diagnostics.window_starts[:, None] + steps, variable]
+    observed: Array = diagnostics.observed[diagnostics.window_starts[:, None] + steps, variable]
+    return observed
 
 
 def _apart(starts: NDArray[np.int64], length: int) -> list[int]:
@@ -327,7 +328,8 @@ def _logarithmic(axes: "Axes", decades: float) -> None:
     from matplotlib.ticker import LogLocator, NullLocator
 
     axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0,) if decades > 2 else (1.0, 2.0, 5.0)))
+    labelled = (1.0,) if decades > 3 else (1.0, 3.0) if decades > 1.2 else (1.0, 2.0, 5.0)
+    axes.yaxis.set_major_locator(LogLocator(subs=labelled))
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_locator(NullLocator())
 

@@ -78,7 +78,8 @@ def write_report(run_dir: Path) -> Path:
         version=summary.get("version"),
         numbers=_numbers(summary),
         video="episode.mp4" if (run_dir / "episode.mp4").is_file() else None,
-        sections=[_learning(metrics), _model(metrics), _prediction(diagnostics), _planning(diagnostics)],
+        learning=_learning(metrics),
+        sections=[_model(metrics), _prediction(diagnostics), _planning(diagnostics)],
         columns=list(rows[0]) if rows else [],
         rows=[[_cell(value) for value in row.values()] for row in rows],
         config=config.read_text("utf-8", "replace") if config.is_file() else None,
@@ -91,15 +92,14 @@ def write_report(run_dir: Path) -> Path:
 
 
 def _learning(metrics: plots.Metrics) -> _Section:
-    best = "best so far (dashed)"
     return _Section(
         "Learning",
         _pictures(
             (
-                "Return",
+                "Learning",
                 plots.learning_curve(metrics),
-                f"What each episode earned, against the experience it took, and the {best}: up is better, and an "
-                f"early rise means that little data was needed.",
+                "What each episode earned against the experience it took: up is better, and an early rise "
+                "means that little data was enough.",
             ),
         ),
         "metrics.csv has no finished episode yet.",
@@ -113,19 +113,19 @@ def _model(metrics: plots.Metrics) -> _Section:
             (
                 "Loss",
                 plots.model_loss(metrics),
-                "Negative log-likelihood of transitions that the fit did not see: it should fall, then level off.",
+                "How badly the model explains data held out from the fit: it should fall, then level off.",
             ),
             (
                 "Prediction error",
                 plots.prediction_error(metrics),
-                "How wrong the model was on each episode before learning from it, one step ahead and over the "
-                "planner's horizon: lower is better.",
+                "How wrong the model was on each episode before learning from it, one step ahead and over "
+                "the planner's horizon: lower is better.",
             ),
             (
                 "Calibration",
                 plots.coverage(metrics),
-                "How often the truth fell inside the model's intervals: on the dashed line the model knows how "
-                "sure it may be, below it is overconfident.",
+                "How often the truth fell inside the model's intervals: on the dashed line the model knows "
+                "how sure it may be, below it is overconfident.",
             ),
             (
                 "Doubt",
@@ -152,8 +152,8 @@ def _prediction(diagnostics: Diagnostics | None) -> _Section:
     reliability = (
         "Reliability",
         plots.reliability(diagnostics),
-        "Whether intervals of every size hold the truth as often as they claim: on the diagonal they do, below it "
-        "the model is overconfident, above it too cautious.",
+        "Whether intervals of every size hold the truth as often as they claim: on the diagonal they do, "
+        "below it the model is overconfident, above it too cautious.",
     )
     return _Section(section, _pictures(*shown, reliability), "diagnostics.npz holds no predictions.")
 
@@ -168,8 +168,8 @@ def _planning(diagnostics: Diagnostics | None) -> _Section:
             (
                 "Refinement",
                 plots.elite_costs(diagnostics),
-                "How much each iteration lowers the mean cost of the best candidates: where the curve is flat, "
-                "more iterations buy nothing.",
+                "How much each iteration lowers the mean cost of the best candidates: where the curve is "
+                "flat, more iterations buy nothing.",
             ),
             (
                 "Time",
@@ -179,8 +179,8 @@ def _planning(diagnostics: Diagnostics | None) -> _Section:
             (
                 "Cost",
                 plots.cost_terms(diagnostics),
-                "What the robot was charged at every step, term by term: it shows which goal was in the way of "
-                "which.",
+                "What the robot was charged at every step, term by term: the highest line is what held it "
+                "back most.",
             ),
         ),
         "diagnostics.npz holds no plans.",
