@@ -1,31 +1,29 @@
 """Any task of the DeepMind control suite as a robot."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from hardware import rendering  # noqa: F401  (chooses an OpenGL before dm_control is imported)
 from hardware.clock import Clock
 from hardware.errors import EpisodeOverError
 from hardware.names import unknown
 from hardware.points import Points
+from hardware.quiet import quiet_loading
 from hardware.robot import Array, CameraSpec, JointSpec, RobotSpec
 from hardware.simulated import Simulation
 from hardware.snapshot import restore_snapshot, take_snapshot
 
-_absl_handlers = list(logging.root.handlers)
-from dm_control import suite  # noqa: E402
-
-logging.root.handlers[:] = _absl_handlers  # absl takes the root logger over on import
+with quiet_loading():
+    from dm_control import suite
 
 
 class DmControlRobot(Simulation):
     """A control-suite environment as a robot.
 
-    Its observations hold the suite's own, ``qpos``, ``qvel``, ``command`` (nu,), ``reward`` summed over the action
-    repeat, ``terminated`` (1 at an end with discount 0), ``truncated`` (1 at the time limit), and the asked-for points.
+    Its observations hold the suite's own, ``qpos``, ``qvel``, ``command`` (nu,), ``reward`` summed over the
+    action repeat, ``terminated`` (1 at an end with discount 0), ``truncated`` (1 at the time limit), and the
+    asked-for points.
 
     Args:
         domain: the suite's domain, such as "cartpole".
@@ -112,7 +110,8 @@ class DmControlRobot(Simulation):
     def _advance(self, command: Array) -> None:
         if self._terminated or self._truncated:
             raise EpisodeOverError(
-                f"{self.spec.name}: the episode ended after {self.env_steps} environment steps; call reset(seed)"
+                f"{self.spec.name}: the episode ended after {self.env_steps} environment steps; "
+                f"call reset(seed)"
             )
         self._reward = 0.0
         for _ in range(self._repeat):
@@ -152,4 +151,5 @@ def _load(domain: str, task: str, time_limit: float | None) -> Any:
     arguments: dict[str, Any] = {"random": 0}
     if time_limit is not None:
         arguments["time_limit"] = time_limit
-    return suite.load(domain, task, task_kwargs=arguments)
+    with quiet_loading():
+        return suite.load(domain, task, task_kwargs=arguments)

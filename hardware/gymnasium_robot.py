@@ -3,18 +3,17 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import gymnasium
 import numpy as np
 
-from hardware import rendering  # noqa: F401  (chooses an OpenGL before MuJoCo is imported)
 from hardware.clock import Clock
 from hardware.errors import EpisodeOverError, RenderingUnavailableError
 from hardware.names import unknown
 from hardware.points import Points
+from hardware.quiet import quiet_loading
 from hardware.robot import Array, CameraSpec, JointSpec, RobotSpec
 from hardware.simulated import Simulation
 from hardware.snapshot import restore_snapshot, take_snapshot
-
-import gymnasium  # isort: skip
 
 _DEFAULT_RATE = 50.0
 
@@ -22,9 +21,9 @@ _DEFAULT_RATE = 50.0
 class GymnasiumRobot(Simulation):
     """A Gymnasium environment as a robot.
 
-    Its observations hold ``observation`` (a dictionary's parts one after the other, by key), ``command`` (nu,),
-    ``reward`` summed over the action repeat, ``terminated``, ``truncated``, and in MuJoCo environments ``qpos``, ``qvel``
-    and the asked-for points.
+    Its observations hold ``observation`` (a dictionary's parts one after the other, by key), ``command``
+    (nu,), ``reward`` summed over the action repeat, ``terminated``, ``truncated``, and in MuJoCo environments
+    ``qpos``, ``qvel`` and the asked-for points.
 
     Args:
         env_id: the registered name, such as "HalfCheetah-v5".
@@ -38,8 +37,8 @@ class GymnasiumRobot(Simulation):
         episode_steps: commands in a full episode; infinite where there is no time limit.
 
     Raises:
-        ValueError: if there is no such environment, its actions are not continuous, the repeat is below 1, or a
-            name does not exist.
+        ValueError: if there is no such environment, its actions are not continuous, the repeat is below 1, or
+            a name does not exist.
         ModuleNotFoundError: if the environment needs a package that is not installed.
     """
 
@@ -60,8 +59,8 @@ class GymnasiumRobot(Simulation):
         space = self._env.action_space
         if not isinstance(space, gymnasium.spaces.Box) or len(space.shape) != 1:
             raise ValueError(
-                f"{env_id} has actions of the kind {space}; robots are driven by a Box of shape (nu,). Use an "
-                f"environment with continuous actions, such as Pendulum-v1 or HalfCheetah-v5, or a continuous variant."
+                f"{env_id} has actions of the kind {space}; robots are driven by a Box of shape (nu,). Use "
+                f"an environment with continuous actions, such as Pendulum-v1, or a continuous variant."
             )
         self._simulator = self._env.unwrapped if hasattr(self._env.unwrapped, "data") else None
         rate = _step_rate(self._env) / action_repeat
@@ -131,7 +130,8 @@ class GymnasiumRobot(Simulation):
     def _advance(self, command: Array) -> None:
         if self._terminated or self._truncated:
             raise EpisodeOverError(
-                f"{self.spec.name}: the episode ended after {self.env_steps} environment steps; call reset(seed)"
+                f"{self.spec.name}: the episode ended after {self.env_steps} environment steps; "
+                f"call reset(seed)"
             )
         self._reward = 0.0
         action = command.astype(self._env.action_space.dtype)
@@ -175,8 +175,8 @@ class GymnasiumRobot(Simulation):
     def _require_simulator(self) -> Any:
         if self._simulator is None:
             raise NotImplementedError(
-                f"{self.spec.name} is not a MuJoCo environment: its state cannot be read or set. Use a MuJoCo one, or do "
-                f"without get_state and set_state."
+                f"{self.spec.name} is not a MuJoCo environment: its state cannot be read or set. Use a "
+                f"MuJoCo one, or do without get_state and set_state."
             )
         return self._simulator
 
@@ -201,7 +201,8 @@ class GymnasiumRobot(Simulation):
 
 def _make(env_id: str, kwargs: dict[str, Any]) -> Any:
     try:
-        return gymnasium.make(env_id, disable_env_checker=True, **kwargs)
+        with quiet_loading():
+            return gymnasium.make(env_id, disable_env_checker=True, **kwargs)
     except gymnasium.error.UnregisteredEnv as error:
         raise ValueError(unknown("Gymnasium environment", env_id, gymnasium.registry)) from error
     except (gymnasium.error.DependencyNotInstalled, ModuleNotFoundError) as error:

@@ -5,18 +5,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import mujoco
 import numpy as np
 
-from hardware import rendering  # noqa: F401  (chooses an OpenGL before MuJoCo is imported)
 from hardware.clock import Clock
 from hardware.errors import StoppedError
 from hardware.names import unknown
+from hardware.points import Points, object_names
 from hardware.robot import Array, CameraSpec, CommandMode, JointSpec, RobotSpec
 from hardware.simulated import Simulation
-
-import mujoco  # isort: skip
-
-from hardware.points import Points, object_names  # isort: skip
 
 ResetFunction = Callable[[Any, Any, np.random.Generator], None]
 _STATE = mujoco.mjtState.mjSTATE_INTEGRATION
@@ -32,16 +29,16 @@ class MujocoRobot(Simulation):
     """A MuJoCo model as a robot.
 
     Its observations hold ``joint_position`` and ``joint_velocity`` (nu,) of the commanded joints, ``qpos``,
-    ``qvel`` of everything, ``command`` (nu,) in force, ``terminated`` (1 after a divergence), the asked-for points
-    and every named sensor.
+    ``qvel`` of everything, ``command`` (nu,) in force, ``terminated`` (1 after a divergence), the asked-for
+    points and every named sensor.
 
     Args:
         model: path of an MJCF file, or a compiled MjModel.
         control_rate: commands per second, Hz; a whole number of physics steps must fit into its period.
         name: the robot's name; None takes the model's.
         command_mode: what an action means; None reads it off the actuators.
-        actuators: names of the commanded actuators, in the order of actions; None commands all. The others hold
-            what they are at after a reset.
+        actuators: names of the commanded actuators, in the order of actions; None commands all. The others
+            hold what they are at after a reset.
         velocity_limit: largest joint speed, rad/s or m/s, for all joints or one each; None for no limit.
         acceleration_limit: largest joint acceleration, rad/s² or m/s², likewise.
         park_pose: (nu,) where the robot is left, in command units.
@@ -246,9 +243,9 @@ def _substeps(name: str, control_rate: float, timestep: float) -> int:
     substeps = 1.0 / (control_rate * timestep)
     if round(substeps) < 1 or abs(substeps - round(substeps)) > 1e-6:
         raise ValueError(
-            f"{name}: a control rate of {control_rate} Hz does not divide the physics rate of {1 / timestep:g} Hz "
-            f"(timestep {timestep} s): {substeps:g} physics steps per command. Change control_rate, or the "
-            f"timestep in the MJCF's <option>."
+            f"{name}: a control rate of {control_rate} Hz does not divide the physics rate of "
+            f"{1 / timestep:g} Hz (timestep {timestep} s): {substeps:g} physics steps per command. Change "
+            f"control_rate, or the timestep in the MJCF's <option>."
         )
     return round(substeps)
 
@@ -299,8 +296,8 @@ def _deduce_mode(model: Any, actuators: Sequence[int]) -> CommandMode:
             modes.add("velocity" if damping != 0 else "effort")
     if len(modes) > 1:
         raise ValueError(
-            f"{_model_name(model)} mixes {' and '.join(sorted(modes))} actuators; give command_mode, or command a "
-            f"subset with actuators=[...]"
+            f"{_model_name(model)} mixes {' and '.join(sorted(modes))} actuators; give command_mode, or "
+            f"command a subset with actuators=[...]"
         )
     return modes.pop()
 

@@ -5,40 +5,17 @@ observation needs none of them.
 """
 
 import atexit
-import ctypes
 import functools
 import os
-import sys
 import weakref
 from typing import Any
 
+import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
 from hardware.errors import RenderingUnavailableError
 from hardware.names import unknown
-
-_HEADLESS_BACKENDS = {"egl": "libEGL.so.1", "osmesa": "libOSMesa.so.8"}
-
-
-def _choose_backend() -> None:
-    """Set MUJOCO_GL for machines without a display, before MuJoCo reads it; the user's choice stands."""
-    headless = not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
-    if os.environ.get("MUJOCO_GL") or not headless or not sys.platform.startswith("linux"):
-        return
-    for backend, library in _HEADLESS_BACKENDS.items():
-        try:
-            ctypes.CDLL(library)
-        except OSError:
-            continue
-        os.environ["MUJOCO_GL"] = backend
-        return
-    os.environ["MUJOCO_GL"] = "disable"
-
-
-_choose_backend()
-
-import mujoco  # noqa: E402  (reads MUJOCO_GL)
 
 _open_renderers: "weakref.WeakSet[ModelRenderer]" = weakref.WeakSet()
 
@@ -116,9 +93,9 @@ class ModelRenderer:
             renderer = mujoco.Renderer(self._model, height, width)
         except Exception as error:
             raise RenderingUnavailableError(
-                f"MuJoCo cannot draw with MUJOCO_GL={os.environ.get('MUJOCO_GL', '')!r}: {error or type(error)}. "
-                f"Install OpenGL (apt install libegl1 libgl1-mesa-dri, or libosmesa6 with MUJOCO_GL=osmesa), or "
-                f"go on without pictures."
+                f"MuJoCo cannot draw with MUJOCO_GL={os.environ.get('MUJOCO_GL', '')!r}: {error!r}. Install "
+                f"OpenGL (apt install libegl1 libgl1-mesa-dri, or libosmesa6 with MUJOCO_GL=osmesa), or go "
+                f"on without pictures."
             ) from error
         finally:
             visual.global_.offwidth, visual.global_.offheight = before[:2]

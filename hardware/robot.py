@@ -21,7 +21,8 @@ class JointSpec:
         velocity: largest speed, rad/s or m/s.
         acceleration: largest acceleration, rad/s² or m/s².
         effort: largest torque or force, N·m or N.
-        command: (low, high) of the command where it is not a position: effort, velocity or a normalised signal.
+        command: (low, high) of the command where it is not a position: effort, velocity or a normalised
+            signal; None where the effort or velocity limit says it already.
     """
 
     name: str
@@ -69,11 +70,17 @@ class RobotSpec:
     @property
     def command_limits(self) -> tuple[Array, Array]:
         """(nu,) lower and (nu,) upper command limits; infinite where none applies."""
-        ranges = [
-            (joint.position if self.command_mode == "position" else joint.command) or (-np.inf, np.inf)
-            for joint in self.joints
-        ]
+        ranges = [_command_range(joint, self.command_mode) for joint in self.joints]
         return np.array([low for low, _ in ranges]), np.array([high for _, high in ranges])
+
+
+def _command_range(joint: JointSpec, mode: CommandMode) -> tuple[float, float]:
+    if mode == "position":
+        return joint.position or (-np.inf, np.inf)
+    if joint.command is not None:
+        return joint.command
+    largest = {"velocity": joint.velocity, "effort": joint.effort}.get(mode)
+    return (-np.inf, np.inf) if largest is None else (-largest, largest)
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """The filter that stands between the loop and every robot.
 
-Order: latched fault → shape → finite → limits → rate and acceleration against the previous *command* → send. The
-previous command, not the measured state, is the reference: a lagging joint must not let the command creep
-(ros2_control PR 2183). A command that is not finite is refused, never clamped (PR 3320). Near a position limit
-the speed is bounded so that the command can always brake in front of it at the acceleration limit.
+Order: latched fault → shape → finite → limits → rate and acceleration against the previous *command* → send.
+The previous command, not the measured state, is the reference: a lagging joint must not let the command creep
+(ros2_control PR 2183). A command that is not finite is refused, never clamped (PR 3320). Near a position
+limit the speed is bounded so that the command can always brake in front of it at the acceleration limit.
 
 This is a software stop, never an emergency stop: the motors keep their power.
 """
@@ -22,9 +22,9 @@ Reason = tuple[str, str, float]
 class SafetyFilter:
     """Limits every command, says what it changed, and latches when a command must not be sent at all.
 
-    Where commands are positions, the joints' velocity and acceleration limits bound the command's first and second
-    derivative; where they are velocities, the acceleration limit bounds the first. Torques and normalised commands
-    have no rate limit unless one is given.
+    Where commands are positions, the joints' velocity and acceleration limits bound the command's first and
+    second derivative; where they are velocities, the acceleration limit bounds the first. Torques and
+    normalised commands have no rate limit unless one is given.
 
     From a start outside the limits commands may only move inwards.
 
@@ -62,8 +62,8 @@ class SafetyFilter:
         """Forget the previous command, as at the start of an episode; a latched fault stays.
 
         Args:
-            observation: what the robot reads now, whose ``command`` (or position) the first command starts from;
-                None reads the robot when the first command comes.
+            observation: what the robot reads now, whose ``command`` (or position) the first command starts
+                from; None reads the robot when the first command comes.
         """
         self._previous = None if observation is None else self._start(observation)
         self._previous_step = np.zeros(self._spec.action_size)
@@ -73,8 +73,8 @@ class SafetyFilter:
 
         Raises:
             StoppedError: while a fault is latched.
-            CommandRefusedError: if the action is not finite or has the wrong shape; the robot is stopped and the
-                fault latched until ``clear_fault``.
+            CommandRefusedError: if the action is not finite or has the wrong shape; the robot is stopped and
+                the fault latched until ``clear_fault``.
         """
         if self._fault is not None:
             raise StoppedError(
@@ -97,7 +97,7 @@ class SafetyFilter:
         return replace(receipt, requested=requested, reasons=reasons + receipt.reasons)
 
     def clear_fault(self, robot: Robot) -> None:
-        """Send commands again, from where the robot is now; refuses as the robot does while the cause persists."""
+        """Send commands again, from where the robot is now; refuses as the robot does."""
         robot.clear_fault()
         self._fault = None
         self.reset()
@@ -107,14 +107,15 @@ class SafetyFilter:
         command = np.array(action, dtype=np.float64)
         if command.shape != (len(names),):
             raise CommandRefusedError(
-                f"{self._spec.name}: refused a command of shape {command.shape}; it takes ({len(names)},), one number "
-                f"each for {', '.join(names)}"
+                f"{self._spec.name}: refused a command of shape {command.shape}; it takes ({len(names)},), "
+                f"one number each for {', '.join(names)}"
             )
         finite = np.isfinite(command)
         if not finite.all():
             bad = ", ".join(f"{names[i]} = {command[i]}" for i in np.flatnonzero(~finite))
             raise CommandRefusedError(
-                f"{self._spec.name}: refused a command that is not finite: {bad}; look for a diverged model or plan"
+                f"{self._spec.name}: refused a command that is not finite: {bad}; look for a model or plan "
+                f"that diverged, then call clear_fault(robot)"
             )
         return command
 
@@ -147,7 +148,7 @@ class SafetyFilter:
         return limited
 
     def _step_range(self, previous: Array, low: Array, high: Array) -> tuple[Array, Array]:
-        """The smallest and largest step that the acceleration limit allows, braking in front of limits included."""
+        """The smallest and largest step that the acceleration limit and braking in front of limits allow."""
         slowest = np.maximum(
             self._previous_step - self._step_change, -_braking_step(previous - low, self._step_change)
         )
@@ -203,8 +204,8 @@ def _check_limits(spec: RobotSpec, low: Array, high: Array, rate: Array, change:
     for index, joint in enumerate(spec.joints):
         if not low[index] <= high[index]:
             raise ValueError(
-                f"{spec.name}: joint {joint.name!r} has limits ({low[index]}, {high[index]}); the first must not exceed "
-                f"the second"
+                f"{spec.name}: joint {joint.name!r} has limits ({low[index]}, {high[index]}); the first must "
+                f"not exceed the second"
             )
         for name, limit in (("rate", rate[index]), ("acceleration", change[index])):
             if not limit > 0:

@@ -46,11 +46,11 @@ class Simulation(ABC):
         return self._connected
 
     def connect(self) -> None:
-        """Start the simulation at ``reset(0)``; harmless when connected."""
+        """Start the simulation as ``reset(0)`` does; harmless when connected."""
         if not self._connected:
             self._connected = True
             self._sequence = 0
-            self.reset(0)
+            self._begin(0)
 
     def disconnect(self) -> None:
         """Free what rendering holds; harmless when disconnected."""
@@ -66,10 +66,7 @@ class Simulation(ABC):
             NotConnectedError: before ``connect``.
         """
         self._require_connection()
-        self._fault = None
-        self.env_steps = 0
-        self._command = np.zeros(self._spec.action_size)
-        self._restart(seed)
+        self._begin(seed)
         return self.get_observation()
 
     def get_observation(self) -> Observation:
@@ -108,8 +105,8 @@ class Simulation(ABC):
         command = np.array(action, dtype=np.float64)
         if command.shape != (self._spec.action_size,) or not np.isfinite(command).all():
             raise CommandRefusedError(
-                f"{self._spec.name} takes {self._spec.action_size} finite numbers, not {action!r}; send commands "
-                f"through a SafetyFilter"
+                f"{self._spec.name} takes {self._spec.action_size} finite numbers, not {action!r}; send "
+                f"commands through a SafetyFilter"
             )
         time = self.clock.now()
         self._advance(command)
@@ -118,7 +115,7 @@ class Simulation(ABC):
         return SentAction(command.copy(), command.copy(), (), time)
 
     def stop(self, reason: str) -> None:
-        """Latch: no command is taken, and so simulated time stands still, until ``clear_fault`` or ``reset``."""
+        """Latch: no command is taken, and simulated time stands still, until ``clear_fault`` or ``reset``."""
         logger.warning("%s stopped: %s", self._spec.name, reason)
         self._fault = reason
 
@@ -164,6 +161,12 @@ class Simulation(ABC):
     @abstractmethod
     def _model_and_data(self) -> tuple[Any, Any]:
         """The MjModel and MjData to draw."""
+
+    def _begin(self, seed: int) -> None:
+        self._fault = None
+        self.env_steps = 0
+        self._command = np.zeros(self._spec.action_size)
+        self._restart(seed)
 
     def _picture(self, camera: str | None, width: int, height: int, *, fast: bool) -> NDArray[np.uint8]:
         model, data = self._model_and_data()

@@ -1,7 +1,7 @@
 """A whole MuJoCo simulation as one vector, so that it goes on bit for bit from where it was.
 
-Environments keep more than MuJoCo's integration state: targets are written into the model at reset, and rewards
-read derived quantities that lag the state by a substep. Both are part of a snapshot.
+Environments keep more than MuJoCo's integration state: targets are written into the model at reset, and
+rewards read derived quantities that lag the state by a substep. Both are part of a snapshot.
 """
 
 from typing import Any

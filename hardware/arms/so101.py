@@ -58,7 +58,7 @@ def so101(
         control_rate=control_rate,
         velocity_limit=SPEED_LIMIT,
         park_pose=PARK_POSE,
-        points={"gripper_tip": "site:gripper_tip"},
+        points={"gripper_tip": "site:gripper_tip", "target": "body:target"},
         cameras=cameras,
         keyframe="ready",
         on_reset=on_reset,
@@ -73,10 +73,11 @@ def so101_push(
     on_reset: ResetFunction | None = None,
     clock: Clock | None = None,
 ) -> MujocoRobot:
-    """The arm with its gripper closed, a puck on the table and a marker ``target`` for where the puck should go.
+    """The arm with its gripper closed, a puck on the table, and a marker ``target`` for where it should go.
 
-    Four joints are commanded (PUSHING_JOINTS). Observations hold ``gripper_tip`` and ``puck`` (3,) beside what every
-    MujocoRobot's hold. The puck's joints are ``puck_x``, ``puck_y`` and ``puck_turn``, in the world's frame.
+    Four joints are commanded (PUSHING_JOINTS). Observations hold ``gripper_tip`` and ``puck`` (3,) beside
+    what every MujocoRobot's hold. The puck's joints are ``puck_x``, ``puck_y`` and ``puck_turn``, in the
+    world's frame.
 
     Args:
         control_rate: commands per second, Hz.
@@ -90,7 +91,7 @@ def so101_push(
         actuators=PUSHING_JOINTS,
         velocity_limit=SPEED_LIMIT,
         park_pose=PARK_POSE[: len(PUSHING_JOINTS)],
-        points={"gripper_tip": "site:gripper_tip", "puck": "site:puck"},
+        points={"gripper_tip": "site:gripper_tip", "puck": "site:puck", "target": "body:target"},
         cameras=cameras,
         keyframe="ready",
         on_reset=on_reset,
