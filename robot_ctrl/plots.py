@@ -164,7 +164,8 @@ def reliability(diagnostics: Diagnostics) -> "Figure | None":
     levels = np.linspace(0.1, 0.9, 9)
     inside = []
     for level in levels:
-        low, high = np.quantile(particles[..., moving], [(1 - level) / 2, (1 + level) / 2], axis=1)
+        with np.errstate(invalid="ignore"):  # intervals of diverged particles count as missed
+            low, high = np.quantile(particles[..., moving], [(1 - level) / 2, (1 + level) / 2], axis=1)
         inside.append(np.mean((low <= truth[..., moving]) & (truth[..., moving] <= high)))
     figure, axes = _figure("size of the predicted interval (%)", "truth inside (%)")
     axes.plot([0, 100], [0, 100], color=MUTED, ls=(0, (3, 2)), lw=1.2, label="perfectly calibrated")

@@ -116,7 +116,12 @@ class EpisodeWriter:
             "wall_clock_at_start": datetime.now(UTC).isoformat(),
         }
         self._writer.add_metadata("episode", {**metadata, **anchor})
-        self.flush()
+        try:
+            self.flush()
+        except RecordingError:
+            self._file.close()
+            path.unlink()
+            raise
 
     def __enter__(self) -> Self:
         """Use the writer in a ``with`` block."""
@@ -136,7 +141,7 @@ class EpisodeWriter:
         """
         for camera, image in observation.images.items():
             self._write_image(camera, image, observation)
-        values = {name: np.asarray(value) for name, value in observation.values.items()}
+        values = {name: np.asarray(value, np.float64) for name, value in observation.values.items()}
         if "/observation" not in self._channels:
             self._add_channel("/observation", "Observation", _observation_schema(values, observation))
         message = {

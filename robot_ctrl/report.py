@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _log = logging.getLogger(__name__)
-_VARIABLES = 6
+_VARIABLES = 5
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def write_report(run_dir: Path) -> Path:
         task=summary.get("task", run_dir.name),
         seed=summary.get("seed"),
         version=summary.get("version"),
-        numbers=_numbers(summary),
+        numbers=_numbers(summary) if summary else [],
         video="episode.mp4" if (run_dir / "episode.mp4").is_file() else None,
         learning=_learning(metrics),
         sections=[_model(metrics), _prediction(diagnostics), _planning(diagnostics)],
@@ -212,12 +212,12 @@ def _numbers(summary: Mapping[str, Any]) -> list[_Number]:
         return f"{minutes} min {seconds:02d} s" if minutes else f"{value:.1f} s"
 
     return [
-        _Number("Success rate", text("success_rate", "{:.0%}"), "of the planned episodes"),
+        _Number("Success rate", text("success_rate", "{:.0%}").replace("%", " %"), "of the planned episodes"),
         _Number("Return", text("return_mean_last3"), f"mean of the last 3; best {text('return_best')}"),
         _Number(
             "Time to plan",
-            f"{text('plan_ms_p50', '{:.1f}')} ms",
-            f"median; 95 %: {text('plan_ms_p95', '{:.1f}')} ms",
+            text("plan_ms_p50", "{:.1f} ms"),
+            f"median; 95 %: {text('plan_ms_p95', '{:.1f} ms')}",
         ),
         _Number(
             "Experience", text("env_steps", "{:,}"), f"environment steps in {text('episodes', '{}')} episodes"

@@ -46,6 +46,8 @@ def test_everything_comes_back_bit_for_bit(tmp_path):
         "awkward": np.array(AWKWARD),
         "any": bits,
         "scalar": np.array(0.1),
+        "single": np.array([0.1, -3e38], np.float32),
+        "terminated": np.array(True),
         "matrix": random.normal(size=(3, 4)),
         "empty": np.zeros(0),
     }
@@ -157,6 +159,9 @@ def test_messages_are_strict_json_with_schemas_that_name_every_value(tmp_path):
         "qpos": ["NaN", "-Infinity"],
         "reward": 1.0,
     }
+    assert json.loads(messages["/action"][1].data)["reasons"] == [
+        {"limit": "velocity", "joint": "elbow", "amount": 0.25}
+    ]
     properties = json.loads(schema.data)["properties"]["values"]["properties"]
     assert properties["qpos"] == {"type": "array", "items": {"type": "number"}}
     assert properties["reward"] == {"type": "number"}
@@ -319,6 +324,13 @@ def test_a_full_disk_is_explained_and_leaves_a_readable_episode(tmp_path, small_
     assert episode.bytes_lost == 0
     assert len(episode.observations) % FLUSH_MESSAGES == 0
     assert (len(episode.observations) > 0) == (room > 600)
+
+
+def test_a_disk_that_is_full_from_the_start_leaves_no_file(tmp_path, small_disk):
+    small_disk["left"] = 60
+    with pytest.raises(RecordingError, match="the disk is full"):
+        EpisodeWriter(tmp_path / "e.mcap", metadata={"task": "reach"}, clock=VirtualClock())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_after_a_full_disk_nothing_more_is_written(tmp_path, small_disk):
