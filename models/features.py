@@ -26,8 +26,9 @@ class Features:
     """The mapping from states and actions (SI units, actions in [-1, 1]) to network inputs and targets.
 
     Inputs are the plain state columns, then the sines and the cosines of the angles, then the control: the action,
-    or, where the state holds position commands, the *new* command. The previous command and the raw action are then
-    left out, because the servo follows the new command and knows nothing of how it came about.
+    or, where the state holds position commands, the *new* command, as its lead over the position that follows it
+    where that is known. The previous command and the raw action are then left out, because the servo follows the
+    new command and knows nothing of how it came about.
 
     Targets are the changes of all columns except the commands, which are advanced exactly.
     """
@@ -53,11 +54,15 @@ class Features:
         return torch.cat([states[..., self.plain], angles.sin(), angles.cos()], -1)
 
     def controls(self, states: Tensor, actions: Tensor) -> Tensor:
-        """The action, or the new command that it leads to: states (..., nx), actions (..., nu) to (..., nu)."""
+        """The action, or the new command that it leads to (its lead over the position, where positions are known).
+
+        States (..., nx), actions (..., nu) to (..., nu).
+        """
         command = self.spec.command
         if command is None:
             return actions
-        return command.advance(states[..., list(command.columns)], actions)
+        following = command.advance(states[..., list(command.columns)], actions)
+        return following - states[..., list(command.positions)] if command.positions else following
 
     def inputs(self, states: Tensor, actions: Tensor) -> Tensor:
         """States (..., nx) and actions (..., nu) to network inputs (..., input_size), not normalised."""
@@ -71,10 +76,13 @@ class Features:
         return change
 
     def advance(self, states: Tensor, controls: Tensor, change: Tensor) -> Tensor:
-        """The next states (..., nx): learned columns moved by ``change``, commands set to ``controls``."""
+        """The next states (..., nx): learned columns moved by ``change``, commands set by ``controls``."""
         if self.spec.command is None:
             return states + change
         following = states.clone()
         following[..., self.learned] = states[..., self.learned] + change
-        following[..., list(self.spec.command.columns)] = controls
+        positions = list(self.spec.command.positions)
+        following[..., list(self.spec.command.columns)] = (
+            controls + states[..., positions] if positions else controls
+        )
         return following

@@ -18,12 +18,15 @@ class CommandColumns:
         step: (nu,) what an action of 1 adds within one control period, in the command's unit.
         low: (nu,) lower command limits.
         high: (nu,) upper command limits.
+        positions: nu indices of the measured positions that follow the commands: networks then see how far
+            the command is ahead, which is what moves a servo; empty where they are not in the state.
     """
 
     columns: tuple[int, ...]
     step: tuple[float, ...]
     low: tuple[float, ...]
     high: tuple[float, ...]
+    positions: tuple[int, ...] = ()
 
     def advance(self, command: Tensor, action: Tensor) -> Tensor:
         """The command after one action; command and action (..., nu)."""
