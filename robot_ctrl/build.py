@@ -45,7 +45,9 @@ def resolve(task: str, overrides: Sequence[str]) -> RunConfig:
     tree = merge(tree, parse_overrides(overrides))
     section = tree.get("task")
     if not isinstance(section, Mapping) or not isinstance(section.get("name"), str):
-        raise ConfigError(f"{source}: task.name is missing: say which task to run, for example task: {{name: arm-reach}}.")
+        raise ConfigError(
+            f"{source}: task.name is missing: say which task to run, for example task: {{name: arm-reach}}."
+        )
     factory = task_class(section["name"])
     tree = merge({"run_dir": f"runs/{_slug(section['name'])}"}, merge(factory.defaults, tree))
     config = check_config(tree, source)

@@ -8,7 +8,10 @@ from robot_ctrl.tasks import TASKS, task_class
 
 _OPEN = (
     ("dmc:domain-task", "any dm_control task, for example dmc:walker-walk; its reward is learned."),
-    ("gym:EnvId", "any Gymnasium environment with continuous actions, for example gym:Pusher-v5; its reward is learned."),
+    (
+        "gym:EnvId",
+        "any Gymnasium environment with continuous actions, for example gym:Pusher-v5; its reward is learned.",
+    ),
     ("my_task.yaml", "your MJCF with residual cost terms; see docs/your-robot.md."),
     ("my_task.py:MyTask", "a task class of your own."),
 )

@@ -109,7 +109,9 @@ def read_yaml(path: Path) -> Tree:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not a YAML file: {error}") from None
     if not isinstance(tree, dict):
-        raise ConfigError(f"{path}: the top level must be a mapping of keys to values, not {type(tree).__name__}.")
+        raise ConfigError(
+            f"{path}: the top level must be a mapping of keys to values, not {type(tree).__name__}."
+        )
     return tree
 
 

@@ -57,8 +57,14 @@ def evaluate(run: Path, episodes: int, seed: int) -> str:
     successes = [trial["success"] for trial in trials if trial["success"] is not None]
     if successes:
         low, high = wilson_interval(sum(successes), len(successes))
-        report |= {"successes": sum(successes), "success_rate": float(np.mean(successes)), "success_interval_95": [low, high]}
-        line = f"success: {sum(successes)} of {len(successes)} (95 % interval {low:.1%} to {high:.1%})\n{line}"
+        report |= {
+            "successes": sum(successes),
+            "success_rate": float(np.mean(successes)),
+            "success_interval_95": [low, high],
+        }
+        line = (
+            f"success: {sum(successes)} of {len(successes)} (95 % interval {low:.1%} to {high:.1%})\n{line}"
+        )
     folder.write_json("evaluation.json", report | {"each": trials})
     return line
 

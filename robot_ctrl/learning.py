@@ -97,10 +97,16 @@ class Learner:
             )
             errors = calibrate(self._model, executed) if self._fits else None
             last_random = number + 1 == config.random_episodes
-            fit = self._fit(number, self._dataset.transitions()) if last_random or (config.refit and not exploring) else None
+            fit = (
+                self._fit(number, self._dataset.transitions())
+                if last_random or (config.refit and not exploring)
+                else None
+            )
             self._wall_seconds += time.perf_counter() - started
             plan_seconds = [] if exploring else self._controller.plan_seconds
-            row = episode_row(number, self._env_steps(result), result, fit, errors, plan_seconds, self._wall_seconds)
+            row = episode_row(
+                number, self._env_steps(result), result, fit, errors, plan_seconds, self._wall_seconds
+            )
             self._finish_episode(row)
         return self._summary()
 

@@ -31,7 +31,9 @@ def resume(run: Path, overrides: Sequence[str]) -> int:
     changes = parse_overrides(overrides)
     for key in changes:
         if key not in _MAY_GROW:
-            raise RunError(f"{key}: a resumed run can change only {', '.join(_MAY_GROW)}; start a new run for the rest.")
+            raise RunError(
+                f"{key}: a resumed run can change only {', '.join(_MAY_GROW)}; start a new run for the rest."
+            )
     config = RunConfig.model_validate(config.model_dump() | changes)
     write_config(config, folder.path / "config.yaml")
     return _learn(config, folder)

@@ -44,7 +44,9 @@ def show(
         except RenderingUnavailableError as error:
             logger.warning("no video: %s", error)
             last = _episode(config, task, controller, safety, number, film=False)
-        captioned += [with_caption(frame, f"{config.task['name']}  episode {number + 1}") for frame in last.frames]
+        captioned += [
+            with_caption(frame, f"{config.task['name']}  episode {number + 1}") for frame in last.frames
+        ]
     if captioned:
         height, width, _ = captioned[0].shape
         with VideoWriter(folder.video, 1.0 / task.period, (width, height)) as video:
@@ -71,11 +73,15 @@ def _episode(
 def _diagnose(
     task: Task, model: ProbabilisticEnsemble, controller: Controller, result: EpisodeResult, number: int
 ) -> Diagnostics:
-    states = torch.as_tensor(np.stack([task.state(observation) for observation in result.observations]), dtype=torch.float32)
+    states = torch.as_tensor(
+        np.stack([task.state(observation) for observation in result.observations]), dtype=torch.float32
+    )
     actions = torch.as_tensor(np.stack(result.actions), dtype=torch.float32)
     length = min(controller.horizon, result.steps)
     starts = np.arange(0, result.steps - length + 1, length)
-    predicted = [predicted_trajectories(model, states[at], actions[at : at + length]).numpy() for at in starts]
+    predicted = [
+        predicted_trajectories(model, states[at], actions[at : at + length]).numpy() for at in starts
+    ]
     elite_costs = [plan.elite_costs for plan in controller.plans]
     widest = max(map(len, elite_costs))
     return Diagnostics(

@@ -80,7 +80,9 @@ def _residual(
         site = list(columns(term.site))
         if term.to == "goal":
             if not len(goal):
-                raise ValueError(f"a site-distance of {term.site!r} goes to the goal, and task.goal is not given.")
+                raise ValueError(
+                    f"a site-distance of {term.site!r} goes to the goal, and task.goal is not given."
+                )
             return lambda states, actions: states[..., site] - goal
         if isinstance(term.to, str):
             other = list(columns(term.to))

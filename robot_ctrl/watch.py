@@ -15,7 +15,11 @@ logger = logging.getLogger(__name__)
 
 def episode_line(row: dict[str, Any]) -> str:
     """One line that says how an episode went."""
-    parts = [f"episode {row['episode']:3d}", f"env steps {row['env_steps']:6d}", f"return {row['return']:9.2f}"]
+    parts = [
+        f"episode {row['episode']:3d}",
+        f"env steps {row['env_steps']:6d}",
+        f"return {row['return']:9.2f}",
+    ]
     if row["success"] is not None:
         parts.append("reached" if row["success"] else "missed ")
     if row["one_step_error"] is not None:

@@ -66,7 +66,9 @@ def _from_file(name: str) -> type[Task]:
     file, _, attribute = name.rpartition(":")
     path = Path(file).resolve()
     if not path.is_file():
-        raise ConfigError(f"{file}: there is no such file; a task of your own is named as path/to/file.py:MyTask.")
+        raise ConfigError(
+            f"{file}: there is no such file; a task of your own is named as path/to/file.py:MyTask."
+        )
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
@@ -78,7 +80,9 @@ def _from_file(name: str) -> type[Task]:
         raise ConfigError(f"{file}: cannot be imported: {type(error).__name__}: {error}") from error
     found = getattr(module, attribute, None)
     if found is None:
-        classes = [key for key, value in vars(module).items() if isinstance(value, type) and issubclass(value, Task)]
+        classes = [
+            key for key, value in vars(module).items() if isinstance(value, type) and issubclass(value, Task)
+        ]
         raise ConfigError(f"{file}: " + unknown("class", attribute, classes))
     return _checked(found, name)
 

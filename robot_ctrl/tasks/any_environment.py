@@ -58,7 +58,9 @@ def task_class(name: str) -> type[Task]:
         return _gymnasium(environment)
     domain, separator, task = environment.partition("-")
     if not separator:
-        raise ConfigError(f"task {name!r}: name a dm_control task as dmc:domain-task, for example dmc:cartpole-swingup.")
+        raise ConfigError(
+            f"task {name!r}: name a dm_control task as dmc:domain-task, for example dmc:cartpole-swingup."
+        )
     return _dm_control(domain, task)
 
 
@@ -67,7 +69,11 @@ def _dm_control(domain: str, task: str) -> type[Task]:
         def __init__(self, *, action_repeat: int = 2, env_steps_per_episode: int = 1000) -> None:
             from hardware.dm_control_robot import DmControlRobot
 
-            self._adopt(DmControlRobot(domain, task, action_repeat=action_repeat), action_repeat, env_steps_per_episode)
+            self._adopt(
+                DmControlRobot(domain, task, action_repeat=action_repeat),
+                action_repeat,
+                env_steps_per_episode,
+            )
 
     DmControlTask.__doc__ = f"dm_control {domain}-{task}, reward learned."
     return DmControlTask

@@ -7,7 +7,7 @@ import mujoco
 import numpy as np
 from torch import Tensor
 
-from hardware.arms import so101
+from hardware.arms.so101 import so101
 from hardware.robot import Observation
 from models.state import CommandColumns, StateSpec
 from planners.cost import Cost, StepwiseCost, control_effort
@@ -32,7 +32,7 @@ class ArmReach(Task):
     }
 
     def __init__(self, *, episode_steps: int = 50, speed: float = 1.5, control_rate: float = 20.0) -> None:
-        self.robot = so101(control_rate=control_rate, points={"tip": "site:gripper_tip", "target": "body:target"}, on_reset=draw_start)
+        self.robot = so101(control_rate=control_rate, on_reset=draw_start)
         self.episode_steps = episode_steps
         spec = self.robot.spec
         self.action_scale = ActionScale.delta(spec, speed, self.period)
@@ -52,7 +52,9 @@ class ArmReach(Task):
         def distance(states: Tensor, actions: Tensor) -> Tensor:
             return (states[..., 1:, _TIP] - goal).norm(dim=-1)
 
-        return StepwiseCost({"distance": distance, "control": control_effort}, weights={"distance": 10.0, "control": 0.003})
+        return StepwiseCost(
+            {"distance": distance, "control": control_effort}, weights={"distance": 10.0, "control": 0.003}
+        )
 
     def reward(self, observation: Observation) -> float:
         """The negative distance to the target, m."""
@@ -68,7 +70,7 @@ class ArmReach(Task):
 
 
 def arm_state(scale: ActionScale, joints: tuple[str, ...], more: tuple[str, ...]) -> StateSpec:
-    """Joint positions, velocities, the tip, ``more``, and last the commands, which delta targets integrate."""
+    """Joint positions, velocities, the tip, ``more``, and last the commands that delta targets move."""
     names = (*joints, *(f"{joint}_rate" for joint in joints), "tip_x", "tip_y", "tip_z", *more)
     count = len(joints)
     command = CommandColumns(
@@ -76,6 +78,7 @@ def arm_state(scale: ActionScale, joints: tuple[str, ...], more: tuple[str, ...]
         step=tuple(scale.step.tolist()),
         low=tuple(scale.low.tolist()),
         high=tuple(scale.high.tolist()),
+        positions=tuple(range(count)),
     )
     return StateSpec((*names, *(f"{joint}_command" for joint in joints)), action_size=count, command=command)
 
@@ -84,7 +87,7 @@ def arm_columns(observation: Observation, *more: Array) -> Array:
     """The state that ``arm_state`` describes."""
     values = observation.values
     return np.concatenate(
-        [values["joint_position"], values["joint_velocity"], values["tip"], *more, values["command"]]
+        [values["joint_position"], values["joint_velocity"], values["gripper_tip"], *more, values["command"]]
     )
 
 
@@ -116,4 +119,4 @@ def _tip(model: Any, data: Any) -> Array:
 
 
 def _distance(observation: Observation) -> float:
-    return float(np.linalg.norm(observation.values["tip"] - observation.values["target"]))
+    return float(np.linalg.norm(observation.values["gripper_tip"] - observation.values["target"]))

@@ -23,7 +23,9 @@ class CheetahRun(Task):
     defaults: ClassVar[dict[str, Any]] = {"env_steps": 25_000, "episodes": 50, "planner": {"horizon": 15}}
 
     def __init__(self, *, action_repeat: int = 2) -> None:
-        self.robot = DmControlRobot("cheetah", "run", action_repeat=action_repeat, sensors=("torso_subtreelinvel",))
+        self.robot = DmControlRobot(
+            "cheetah", "run", action_repeat=action_repeat, sensors=("torso_subtreelinvel",)
+        )
         self.env_steps_per_action = action_repeat
         self.episode_steps = 1000 // action_repeat
         joints = ("height", "pitch", "bthigh", "bshin", "bfoot", "fthigh", "fshin", "ffoot")

@@ -36,4 +36,3 @@ class HalfCheetah(Task):
 
 def _slowness(states: Tensor, actions: Tensor) -> Tensor:
     return -states[..., 1:, 8]
-
