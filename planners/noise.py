@@ -5,6 +5,7 @@ Every function returns (N, H, nu) drawn from the generator that is passed in, on
 
 import math
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import torch
@@ -102,6 +103,7 @@ def smooth_noise(beta: float, knots: int | None, interpolation: Interpolation) -
     return coloured(beta) if knots is None else spline(knots, interpolation)
 
 
+@cache
 def _spectrum(beta: float, steps: int) -> Tensor:
     """(F, 2) scales of the real and imaginary parts of each frequency, for unit variance per step."""
     frequencies = torch.fft.rfftfreq(steps)

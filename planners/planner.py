@@ -23,7 +23,7 @@ class Horizon:
         action_size: action variables, nu.
         dt: seconds between actions.
         hold_action: (nu,) what plans are padded with when they are shifted: the action that keeps the robot
-            where it is.
+            where it is. Where that changes with the robot's position, the warm start's own comes first.
 
     Raises:
         ValueError: if a size is not positive, or ``hold_action`` is no action within [-1, 1].

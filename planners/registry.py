@@ -2,15 +2,10 @@
 
 import ast
 import importlib
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
-    from torch import Generator
-
-    from planners.planner import Horizon
     from planners.sampling import SamplingPlanner
 
 PLANNERS = {
@@ -34,23 +29,6 @@ def planner_class(name: str) -> "type[SamplingPlanner]":
         raise ValueError(f"planner: {name!r} is unknown; there are {', '.join(PLANNERS)}.")
     module, class_name = PLANNERS[name]
     return cast("type[SamplingPlanner]", getattr(importlib.import_module(f"planners.{module}"), class_name))
-
-
-def create(
-    name: str,
-    horizon: "Horizon",
-    *,
-    generator: "Generator",
-    now: Callable[[], float] = time.monotonic,
-    **settings: Any,
-) -> "SamplingPlanner":
-    """Make a planner from its name and settings.
-
-    Raises:
-        ValueError: if there is no planner of that name, or a setting is outside its limits.
-        TypeError: if the planner has no setting of a name.
-    """
-    return planner_class(name)(horizon, generator=generator, now=now, **settings)
 
 
 def descriptions() -> dict[str, str]:

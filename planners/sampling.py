@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from planners.plan import Finished, Plan
+from planners.plan import Array, Finished, Plan, read_only
 from planners.planner import Horizon, Objective
 from planners.proposal import Proposal
 from planners.search import ChunkSize, Search
@@ -86,7 +86,7 @@ class SamplingPlanner(ABC):
             start_time=start_time,
             dt=self.horizon.dt,
             actions=found.actions.clamp(-1, 1).cpu().numpy(),
-            hold_action=self.horizon.hold_action,
+            hold_action=self._hold_action(warm_start),
             cost=found.cost,
             iterations=len(search.elite_costs),
             evaluated=search.evaluated,
@@ -119,6 +119,9 @@ class SamplingPlanner(ABC):
         kept = warm_start.proposal.elites
         return self._tensor(warm_start.proposal.mean), None if kept is None else self._tensor(kept)
 
+    def _hold_action(self, warm_start: Plan | None) -> Array:
+        return read_only(self.horizon.hold_action) if warm_start is None else warm_start.hold_action
+
     def _tensor(self, array: object) -> Tensor:
         return torch.tensor(array, dtype=torch.float32, device=self.device).clamp(-1, 1)
 
@@ -128,7 +131,7 @@ class SamplingPlanner(ABC):
             start_time=start_time,
             dt=self.horizon.dt,
             actions=held if warm_start is None else warm_start.actions,
-            hold_action=self.horizon.hold_action,
+            hold_action=self._hold_action(warm_start),
             interpolation="hold" if warm_start is None else warm_start.interpolation,
             evaluated=search.evaluated,
             finished="fallback",

@@ -40,6 +40,19 @@ def test_samples_are_truncated_normal_and_leave_room_to_the_bound():
         assert float(offsets[:, step].std()) == pytest.approx(0.8796 * std, rel=0.03)
 
 
+def test_variance_is_refitted_to_the_elites():
+    seen = []
+
+    def objective(actions):
+        seen.append(actions.clone())
+        return bowl(actions)
+
+    make(population=5000, elites=500, iterations=2, alpha=0.0).plan(objective)
+    elites = seen[0][bowl(seen[0]).topk(500, largest=False).indices]
+    assert seen[1].mean(dim=0).numpy() == pytest.approx(elites.mean(dim=0).numpy(), abs=0.01)
+    assert seen[1].std(dim=0).numpy() == pytest.approx(0.8796 * elites.std(dim=0).numpy(), rel=0.05)
+
+
 def test_the_refit_keeps_a_share_of_the_old_mean():
     whole, half = (make(iterations=1, alpha=alpha).plan(bowl).actions for alpha in (0.0, 0.5))
     assert half == pytest.approx(0.5 * whole, abs=1e-6)

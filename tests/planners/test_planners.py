@@ -1,12 +1,14 @@
 """One suite for all sampling planners: what any of them must do, with a criterion for each."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from planners.plan import Plan
 from planners.planner import Horizon
-from planners.registry import PLANNERS, create, descriptions
+from planners.registry import PLANNERS, descriptions, planner_class
 
 STEPS, SIZE = 8, 2
 HORIZON = Horizon(STEPS, SIZE, 0.1, np.array([0.3, -0.2]))
@@ -23,8 +25,7 @@ NAMES = list(SETTINGS)
 
 
 def make(name, horizon=HORIZON, seed=0, **settings):
-    return create(
-        name,
+    return planner_class(name)(
         horizon,
         generator=torch.Generator().manual_seed(seed),
         **{"now": lambda: 0.0} | SETTINGS[name] | settings,
@@ -224,6 +225,27 @@ def test_unusable_costs_are_the_worst(name, bad):
     assert plan.actions[1, 1] == pytest.approx(0.5, abs=0.2)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_fewer_usable_candidates_than_elites_are_enough(name):
+    def objective(actions):
+        usable = torch.arange(len(actions)) < 3
+        return torch.where(usable, (actions - 0.5).square().sum(dim=(1, 2)), torch.nan)
+
+    plan = make(name).plan(objective)
+    assert plan.finished != "fallback"
+    assert np.isfinite(plan.elite_costs).all()
+    assert np.isfinite(plan.cost)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_warm_start_is_costed_first(name):
+    """So that a plan cut short at once is never worse than going on as before."""
+    warm_start = replace(plan_at_rest(HORIZON), actions=0.9 * TARGET.numpy())
+    objective = Counted(quadratic)
+    make(name).plan(objective, warm_start)
+    assert torch.allclose(objective.candidates[0], 0.9 * TARGET)
+
+
 def nothing_works(actions):
     return torch.full((len(actions),), torch.nan) + 0 * actions.sum(dim=(1, 2))
 
@@ -331,6 +353,16 @@ def test_a_warm_start_is_followed_in_time(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("objective", [quadratic, nothing_works])
+def test_a_plan_holds_where_its_warm_start_would(name, objective):
+    """A robot that is commanded by position holds still at another action wherever it stands."""
+    moved = replace(plan_at_rest(HORIZON), hold_action=np.array([-0.7, 0.7]))
+    plan = make(name).plan(objective, moved)
+    assert plan.at(99.0) == pytest.approx([-0.7, 0.7])
+    assert plan.shifted(0.1).actions[-1] == pytest.approx([-0.7, 0.7])
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_warm_start_of_another_shape_is_refused(name):
     other = Plan(0.0, 0.1, np.zeros((STEPS + 1, SIZE)), np.zeros(SIZE))
     with pytest.raises(ValueError, match=r"\(9, 2\).*\(8, 2\)"):
@@ -372,9 +404,7 @@ def test_settings_outside_their_limits_are_refused(name, setting, value):
 
 def test_unknown_names_are_refused():
     with pytest.raises(ValueError, match=r"'simulated-annealing'.*icem"):
-        create("simulated-annealing", HORIZON, generator=torch.Generator())
-    with pytest.raises(TypeError, match="poplation"):
-        create("icem", HORIZON, generator=torch.Generator(), poplation=3)
+        planner_class("simulated-annealing")
 
 
 @pytest.mark.parametrize(
