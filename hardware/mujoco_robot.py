@@ -17,6 +17,8 @@ from hardware.simulated import Simulation
 
 ResetFunction = Callable[[Any, Any, np.random.Generator], None]
 _STATE = mujoco.mjtState.mjSTATE_INTEGRATION
+_JOINT_TRANSMISSIONS = (int(mujoco.mjtTrn.mjTRN_JOINT), int(mujoco.mjtTrn.mjTRN_JOINTINPARENT))
+_SCALAR_JOINTS = (int(mujoco.mjtJoint.mjJNT_HINGE), int(mujoco.mjtJoint.mjJNT_SLIDE))
 _DIVERGED = (
     mujoco.mjtWarning.mjWARN_BADQPOS,
     mujoco.mjtWarning.mjWARN_BADQVEL,
@@ -230,8 +232,9 @@ def _compile(path: str | Path) -> Any:
     try:
         return mujoco.MjModel.from_xml_path(str(path))
     except ValueError as error:
+        reason = " ".join(str(error).split())
         raise ValueError(
-            f"{path} is not a valid MJCF model: {error}. Correct the file and try again."
+            f"{path} is not a valid MJCF model: {reason} Correct the file and try again."
         ) from error
 
 
@@ -268,12 +271,10 @@ def _actuator_ids(model: Any, names: Sequence[str] | None) -> list[int]:
 
 def _joint_of(model: Any, actuator: int) -> int | None:
     """The hinge or slide that an actuator moves; None for tendons, sites and balls."""
-    kinds = (mujoco.mjtTrn.mjTRN_JOINT, mujoco.mjtTrn.mjTRN_JOINTINPARENT)
-    if model.actuator_trntype[actuator] not in kinds:
+    if model.actuator_trntype[actuator] not in _JOINT_TRANSMISSIONS:
         return None
     joint = int(model.actuator_trnid[actuator, 0])
-    scalar = (mujoco.mjtJoint.mjJNT_HINGE, mujoco.mjtJoint.mjJNT_SLIDE)
-    return joint if model.jnt_type[joint] in scalar else None
+    return joint if model.jnt_type[joint] in _SCALAR_JOINTS else None
 
 
 def _joint_names(model: Any, actuators: Sequence[int], joints: Sequence[int | None]) -> list[str]:

@@ -1,0 +1,3 @@
+"""Lets the package choose an OpenGL before any test imports MuJoCo."""
+
+import hardware  # noqa: F401
