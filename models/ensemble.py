@@ -1,6 +1,7 @@
 """A probabilistic ensemble: networks that learn what actions do, and how sure they are of it."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,7 +14,8 @@ from models.fitting import Data, FitReport, Progress, descend
 from models.inference import FrozenNetwork, Precision
 from models.network import EnsembleNetwork
 from models.normalizer import Normalizer
-from models.propagation import Propagation, assignments, match_moments
+from models.propagation import Propagation
+from models.rollout import Doubt, Futures, draw_doubt, roll_out, roll_out_differentiably
 from models.split import bootstrap_tables, holdout_rows
 from models.state import StateSpec
 from models.transitions import Transitions
@@ -23,6 +25,8 @@ __all__ = ["FitReport", "Prediction", "ProbabilisticEnsemble"]
 FORMAT_VERSION = 1
 SMALLEST_WEIGHT_DECAY, LARGEST_WEIGHT_DECAY = 2.5e-5, 7.5e-4
 REFERENCE_STATES = 1024
+
+RollOut = Callable[[Features, FrozenNetwork, Tensor, Tensor, Doubt], Futures]
 
 
 @dataclass(frozen=True)
@@ -189,6 +193,11 @@ class ProbabilisticEnsemble:
     def device(self) -> torch.device:
         """Where the weights are."""
         return self._network.weights[0].device
+
+    @property
+    def layer_sizes(self) -> tuple[int, ...]:
+        """Widths of the networks that plan, from the inputs to the outputs."""
+        return self._frozen.layer_sizes
 
     def flops_per_step(self, candidates: int) -> float:
         """Floating point operations of one imagined step of ``candidates`` action sequences."""
@@ -363,8 +372,8 @@ class ProbabilisticEnsemble:
         """
         frozen = self._frozen_exact
         controls = self.features.controls(states, actions)
-        inputs = frozen.normalized(torch.cat([self.features.of_states(states), controls], -1))
-        outputs = frozen.interpret(frozen.evaluate(inputs.expand(frozen.members, -1, -1)), with_std=True)
+        inputs = torch.cat([self.features.of_states(states), controls], -1).expand(frozen.members, -1, -1)
+        outputs = frozen.interpret(frozen.evaluate_differentiably(inputs))
         mean = self.features.advance(states.expand(frozen.members, -1, -1), controls, outputs.change)
         variance = torch.zeros_like(mean)
         if outputs.std is not None:
@@ -394,14 +403,11 @@ class ProbabilisticEnsemble:
         Raises:
             ValueError: if a shape does not fit.
         """
+        state, actions = state.float(), actions.float()
         if torch.is_grad_enabled() and (actions.requires_grad or state.requires_grad):
-            return self._rollout(
-                state.float(), actions.float(), generator, self._frozen_exact, differentiable=True
-            )
+            return self._roll(state, actions, generator, self._frozen_exact, roll_out_differentiably)
         with torch.no_grad():
-            return self._rollout(
-                state.float(), actions.float(), generator, self._frozen, differentiable=False
-            )
+            return self._roll(state, actions, generator, self._frozen, roll_out)
 
     def _particles_for(self, state: Tensor, noisy: bool) -> int:
         planning = self.elite_count
@@ -412,71 +418,35 @@ class ProbabilisticEnsemble:
                 "members that plan",
             )
             return len(state)
-        distinct = noisy or (self.propagation == "ts1" and planning > 1)
-        return self.particles if distinct and self.propagation != "expectation" else planning
+        if self.propagation == "expectation":
+            return planning
+        stochastic = noisy and (self._frozen.gaussian or self.propagation == "moment-matching")
+        switching = self.propagation == "ts1" and planning > 1
+        return self.particles if stochastic or switching else planning
 
-    def _rollout(
-        self,
-        state: Tensor,
-        actions: Tensor,
-        generator: Generator | None,
-        frozen: FrozenNetwork,
-        *,
-        differentiable: bool,
+    def _roll(
+        self, state: Tensor, actions: Tensor, generator: Generator | None, frozen: FrozenNetwork, roll: RollOut
     ) -> Rollout:
         candidates, horizon, _ = actions.shape
-        members, learned = frozen.members, self.features.learned
-        moment_matching = self.propagation == "moment-matching"
-        noisy = generator is not None and frozen.gaussian and self.propagation != "expectation"
-        redrawn = moment_matching and generator is not None
-        particles = self._particles_for(state, noisy or redrawn)
-        size = (particles, candidates, self.state_size)
-        order = None
-        if self.propagation == "ts1" and members > 1:
-            order = assignments(horizon, particles, members, generator)
-        draws = (2 if moment_matching else 1, horizon, particles, 1, self.features.target_size)
-        noise = None
-        if noisy or redrawn:
-            noise = torch.randn(draws, generator=generator, device=state.device)
-        scale = self._targets.std[: self.features.target_size]
-        now = state.expand(size)
-        states, rewards, alive = [now], [], [torch.ones(size[:2], dtype=torch.bool, device=state.device)]
-        for step in range(horizon):
-            source = now if order is None else now[order[step]]
-            controls = self.features.controls(source, actions[:, step])
-            inputs = torch.cat(
-                [self.features.of_states(source), controls.expand(particles, candidates, -1)], -1
-            ).view(members, -1, frozen.input_size)
-            evaluate = frozen.evaluate_differentiably if differentiable else frozen.evaluate
-            outputs = frozen.interpret(evaluate(frozen.normalized(inputs)), with_std=noisy)
-            change = outputs.change.view(particles, candidates, -1)
-            if noisy and noise is not None and outputs.std is not None:
-                change = change + outputs.std.view(change.shape) * (noise[0, step] * scale)
-            following = self.features.advance(source, controls, change)
-            logits = None if outputs.end_logit is None else outputs.end_logit.view(size[:2])
-            reward = None if outputs.reward is None else self._clamped(outputs.reward).view(size[:2])
-            if order is not None:
-                back = order[step].argsort()
-                following = following[back]
-                logits = None if logits is None else logits[back]
-                reward = None if reward is None else reward[back]
-            if moment_matching:
-                matched = match_moments(following[..., learned], None if noise is None else noise[1, step])
-                following = following.clone()
-                following[..., learned] = matched
-            if reward is not None:
-                rewards.append(reward)
-            if logits is not None:
-                alive.append(alive[-1] & (logits <= 0))
-            now = following
-            states.append(now)
-        keeps = self.propagation in ("tsinf", "expectation") and members > 1
-        return Rollout(
-            states=torch.stack(states, 2),
-            rewards=torch.stack(rewards, -1) if rewards else None,
-            alive=torch.stack(alive, -1) if self.learn_termination else None,
-            members=self._elites.to(state.device).repeat_interleave(particles // members) if keeps else None,
+        particles = self._particles_for(state, noisy=generator is not None)
+        doubt = draw_doubt(
+            self.propagation,
+            horizon=horizon,
+            particles=particles,
+            frozen=frozen,
+            scale=self._targets.std[: self.features.target_size],
+            generator=generator,
         )
+        start = state.expand(particles, candidates, self.state_size)
+        futures = roll(self.features, frozen, start, actions, doubt)
+        alive = None
+        if futures.end_logits is not None:
+            goes_on = (futures.end_logits <= 0).cummin(-1).values
+            alive = torch.cat([torch.ones_like(goes_on[..., :1]), goes_on], -1)
+        keeps = self.propagation in ("tsinf", "expectation") and frozen.members > 1
+        members = self._elites.to(state.device).repeat_interleave(particles // frozen.members) if keeps else None
+        rewards = None if futures.rewards is None else self._clamped(futures.rewards)
+        return Rollout(futures.states, rewards, alive, members)
 
     @torch.no_grad()
     def novelty(self, states: Tensor) -> Tensor:

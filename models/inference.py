@@ -1,5 +1,6 @@
 """The ensemble's networks frozen for planning: normalisation folded in, weights in the precision of inference."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -74,12 +75,13 @@ class FrozenNetwork:
             biases = [bias[members].clone() for bias in network.biases]
             count = network.targets
             self.changes = count - predicts_reward
-            self._predicts_reward, self._predicts_end = predicts_reward, bool(network.logits)
+            self.predicts_reward, self.predicts_end = predicts_reward, bool(network.logits)
             self.gaussian = network.gaussian
             weights[-1][..., :count] *= targets.std
             biases[-1][..., :count] *= targets.std
             self._change_mean = targets.mean[: self.changes].clone()
             self._reward_mean = targets.mean[self.changes :].clone()
+            self._reward_column = self.changes * (2 if self.gaussian else 1)
             keep = list(range(self.changes))
             if self.gaussian:
                 log_variances = slice(count, count + self.changes)
@@ -91,15 +93,17 @@ class FrozenNetwork:
             keep += range(self.changes, count)
             keep += range(weights[-1].shape[-1] - network.logits, weights[-1].shape[-1])
             weights[-1], biases[-1] = weights[-1][..., keep], biases[-1][..., keep]
-            self.input_scale = 1 / inputs.std
-            self.input_shift = -inputs.mean / inputs.std
+            self._input_scale = 1 / inputs.std
+            self._input_shift = -inputs.mean / inputs.std
             self.folded = precision == "fp32"
             if self.folded:
-                biases[0] += self.input_shift.unsqueeze(0) @ weights[0]
-                weights[0] *= self.input_scale.unsqueeze(-1)
+                biases[0] += self._input_shift.unsqueeze(0) @ weights[0]
+                weights[0] *= self._input_scale.unsqueeze(-1)
             self.weights = [weight.to(self.dtype).contiguous() for weight in weights]
             self.biases = [bias.to(self.dtype).contiguous() for bias in biases]
-            self._packed = self._pack() if fused_layers_available(self.weights[0].device) else None
+            self._packed: list[list[tuple[Tensor, Tensor]]] | None = None
+            if fused_layers_available(self.weights[0].device):
+                self._packed = self._pack()
 
     def _pack(self) -> list[list[tuple[Tensor, Tensor]]]:
         """For each member and layer the weight (out, in) in oneDNN's own layout, and the bias (out,)."""
@@ -124,34 +128,46 @@ class FrozenNetwork:
         """The number of network inputs."""
         return self.weights[0].shape[1]
 
-    def normalized(self, inputs: Tensor) -> Tensor:
-        """Raw inputs (..., K) to what the networks take."""
+    @property
+    def layer_sizes(self) -> tuple[int, ...]:
+        """Widths from the inputs to the outputs."""
+        return self.input_size, *(weight.shape[2] for weight in self.weights)
+
+    def normalize_columns(self, values: Tensor, columns: slice) -> Tensor:
+        """Raw values of some input columns (..., n) to what the networks take."""
         if self.folded:
-            return inputs
-        return torch.addcmul(self.input_shift, inputs, self.input_scale).to(self.dtype)
+            return values
+        return torch.addcmul(self._input_shift[columns], values, self._input_scale[columns]).to(self.dtype)
 
-    def evaluate(self, inputs: Tensor) -> Tensor:
-        """Inputs (E, B, K) in the precision of inference to raw outputs (E, B, O) in float32; no gradients."""
+    def write_columns(self, values: Tensor, columns: slice, target: Tensor) -> None:
+        """The same into ``target``, a view of an input buffer."""
+        if self.folded:
+            target.copy_(values)
+        else:
+            torch.addcmul(self._input_shift[columns], values, self._input_scale[columns], out=target)
+
+    def empty_inputs(self, particles: int, candidates: int) -> Tensor:
+        """A buffer (P, N, K) for inputs."""
+        return self.weights[0].new_empty((particles, candidates, self.input_size))
+
+    def evaluate(self, inputs: Tensor) -> Iterator[tuple[slice, Tensor]]:
+        """Inputs (E, B, K) to raw outputs, in parts: a slice of the members and their outputs (e, B, O); no gradients.
+
+        oneDNN's products with bias and SiLU in one pass are faster for many rows, one batched product per layer
+        for few, where the calls count.
+        """
         if self._packed is not None and inputs.shape[1] >= FUSED_ROWS:
-            return self._evaluate_fused(inputs, self._packed)
+            linear = torch.ops.mkldnn._linear_pointwise
+            for member, layers in enumerate(self._packed):
+                hidden = inputs[member]
+                for weight, bias in layers[:-1]:
+                    hidden = linear(hidden, weight, bias, "swish", [], "")
+                yield slice(member, member + 1), linear(hidden, *layers[-1], "none", [], "").unsqueeze(0)
+            return
         hidden = inputs
-        last = len(self.weights) - 1
-        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            hidden = torch.baddbmm(bias, hidden, weight)
-            if layer < last:
-                functional.silu(hidden, inplace=True)
-        return hidden.float()
-
-    def _evaluate_fused(self, inputs: Tensor, packed: list[list[tuple[Tensor, Tensor]]]) -> Tensor:
-        linear = torch.ops.mkldnn._linear_pointwise
-        outputs = inputs.new_empty((*inputs.shape[:2], self.weights[-1].shape[-1]), dtype=torch.float32)
-        for member, layers in enumerate(packed):
-            hidden = inputs[member]
-            for weight, bias in layers[:-1]:
-                hidden = linear(hidden, weight, bias, "swish", [], "")
-            weight, bias = layers[-1]
-            outputs[member] = linear(hidden, weight, bias, "none", [], "")
-        return outputs
+        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
+            hidden = functional.silu(torch.baddbmm(bias, hidden, weight), inplace=True)
+        yield slice(0, self.members), torch.baddbmm(self.biases[-1], hidden, self.weights[-1])
 
     def evaluate_differentiably(self, inputs: Tensor) -> Tensor:
         """The same for inputs through which gradients flow; to be called on a float32 copy."""
@@ -163,18 +179,39 @@ class FrozenNetwork:
                 hidden = functional.silu(hidden)
         return hidden
 
-    def interpret(self, raw: Tensor, *, with_std: bool) -> Outputs:
+    def move(self, before: Tensor, raw: Tensor, noise: Tensor | None, members: slice, after: Tensor) -> None:
+        """Write the learned columns of the next states into ``after``.
+
+        Args:
+            before: (e, k, N, n) the learned columns now: k particles of each of e members.
+            raw: (e, k, N, O) what the networks returned.
+            noise: (e, k, 1, n) what standard deviations are multiplied with, or None.
+            members: which e of the members they are.
+            after: (e, k, N, n).
+        """
+        torch.add(before, raw[..., : self.changes], out=after)
+        if noise is None:
+            after.add_(self._change_mean)
+            return
+        std = torch.empty_like(after)
+        std.copy_(raw[..., self.changes : 2 * self.changes])
+        std.exp_().add_(self._max_precision[members].unsqueeze(1)).reciprocal_()
+        std.add_(self._min_variance[members].unsqueeze(1)).sqrt_()
+        after.add_(torch.addcmul(self._change_mean, std, noise, out=std))
+
+    def reward(self, raw: Tensor) -> Tensor:
+        """The rewards (...) in raw outputs (..., O)."""
+        return raw[..., self._reward_column] + self._reward_mean
+
+    def interpret(self, raw: Tensor) -> Outputs:
         """Split raw outputs (E, B, O) and bring them to the units of the data."""
-        changes = self.changes
-        std = None
-        if self.gaussian and with_std:
+        changes, std = self.changes, None
+        if self.gaussian:
             precision = raw[..., changes : 2 * changes].exp() + self._max_precision
             std = (precision.reciprocal() + self._min_variance).sqrt()
-        end = 2 * changes if self.gaussian else changes
-        reward = raw[..., end] + self._reward_mean if self._predicts_reward else None
         return Outputs(
             change=raw[..., :changes] + self._change_mean,
             std=std,
-            reward=reward,
-            end_logit=raw[..., -1] if self._predicts_end else None,
+            reward=self.reward(raw) if self.predicts_reward else None,
+            end_logit=raw[..., -1] if self.predicts_end else None,
         )

@@ -1,0 +1,126 @@
+"""The bare matrix products of planning and fitting: the time that no implementation on the machine goes below."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from models.ensemble import ProbabilisticEnsemble
+from models.inference import DTYPES, Precision
+
+
+@dataclass(frozen=True)
+class Timing:
+    """The floor of a piece of work and the time that the models take for it.
+
+    Attributes:
+        floor: seconds for the bare products.
+        measured: seconds for the work.
+    """
+
+    floor: float
+    measured: float
+
+    @property
+    def efficiency(self) -> float:
+        """Floor over measured."""
+        return self.floor / self.measured
+
+
+def best_time(work: Callable[[], object], repeats: int) -> float:
+    """The shortest of ``repeats`` runs in seconds, after one run to warm up."""
+    work()
+    times = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - started)
+    return min(times)
+
+
+def matrix_product_floor(
+    sizes: Sequence[int], *, members: int, rows: int, precision: Precision, repeats: int = 5
+) -> float:
+    """Seconds for one pass through chained products without bias or activation.
+
+    The better of one batched product per layer and of separate products per member, at the thread count and on
+    the device that are set.
+
+    Args:
+        sizes: widths from the inputs to the outputs.
+        members: networks, E.
+        rows: of each member.
+        precision: of the products.
+        repeats: passes, of which the fastest counts.
+    """
+    inputs, weights = _operands(sizes, members, rows, DTYPES[precision])
+
+    def batched() -> None:
+        hidden = inputs
+        for weight in weights:
+            hidden = torch.bmm(hidden, weight)
+
+    def separate() -> None:
+        for member in range(members):
+            hidden = inputs[member]
+            for weight in weights:
+                hidden = torch.mm(hidden, weight[member])
+
+    with torch.inference_mode():
+        return min(best_time(batched, repeats), best_time(separate, repeats))
+
+
+def training_floor(sizes: Sequence[int], *, members: int, rows: int, repeats: int = 5) -> float:
+    """Seconds for the forward and backward products of one gradient step, in float32.
+
+    The inputs' gradient, which nobody needs, is not computed.
+    """
+    inputs, weights = _operands(sizes, members, rows, torch.float32)
+    activations = [torch.randn(members, rows, size) for size in sizes]
+
+    def step() -> None:
+        hidden = inputs
+        for weight in weights:
+            hidden = torch.bmm(hidden, weight)
+        for layer in reversed(range(len(weights))):
+            torch.bmm(activations[layer].transpose(1, 2), activations[layer + 1])
+            if layer:
+                torch.bmm(activations[layer + 1], weights[layer].transpose(1, 2))
+
+    with torch.inference_mode():
+        return best_time(step, repeats)
+
+
+def _operands(sizes: Sequence[int], members: int, rows: int, dtype: torch.dtype) -> tuple[Tensor, list[Tensor]]:
+    generator = Generator().manual_seed(0)
+    inputs = torch.randn(members, rows, sizes[0], generator=generator).to(dtype)
+    weights = [
+        (torch.randn(members, size, following, generator=generator) / size**0.5).to(dtype)
+        for size, following in zip(sizes[:-1], sizes[1:], strict=True)
+    ]
+    return inputs, weights
+
+
+def time_planning(
+    model: ProbabilisticEnsemble, *, candidates: int, horizon: int, repeats: int = 5
+) -> Timing:
+    """The rollout of ``candidates`` sequences against the bare products of its steps; floor and rollout alternate."""
+    generator = Generator().manual_seed(0)
+    state = torch.zeros(model.state_size)
+    actions = torch.rand(candidates, horizon, model.action_size, generator=generator) * 2 - 1
+    particles = model.rollout(state, actions[:1], generator=generator).states.shape[0]
+    planning = model.elite_count
+    floors, times = [], []
+    for _ in range(repeats):
+        step = matrix_product_floor(
+            model.layer_sizes,
+            members=planning,
+            rows=candidates * particles // planning,
+            precision=model.precision,
+            repeats=5,
+        )
+        floors.append(step * horizon)
+        times.append(best_time(lambda: model.rollout(state, actions, generator=generator), 1))
+    return Timing(min(floors), min(times))
