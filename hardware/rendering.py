@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 from hardware.errors import RenderingUnavailableError
 from hardware.names import unknown
 
+_LARGEST_SHADOW_MAP = 2048
+"""Texels; MuJoCo's default of twice as many doubles the time of a picture in software OpenGL."""
+
 _open_renderers: "weakref.WeakSet[ModelRenderer]" = weakref.WeakSet()
 
 
@@ -89,6 +92,8 @@ class ModelRenderer:
         visual.global_.offwidth, visual.global_.offheight = width, height
         if fast:
             visual.quality.shadowsize = visual.quality.offsamples = 0
+        else:
+            visual.quality.shadowsize = min(visual.quality.shadowsize, _LARGEST_SHADOW_MAP)
         try:
             renderer = mujoco.Renderer(self._model, height, width)
         except Exception as error:

@@ -144,7 +144,7 @@ class SafetyFilter:
             slowest, fastest = self._step_range(previous, low, high)
             lower = np.maximum(lower, previous + slowest)
             upper = np.minimum(upper, previous + fastest)
-        limited: Array = np.clip(np.clip(requested, lower, upper), low, high)
+        limited: Array = _clip(_clip(requested, lower, upper), low, high)
         return limited
 
     def _step_range(self, previous: Array, low: Array, high: Array) -> tuple[Array, Array]:
@@ -161,19 +161,19 @@ class SafetyFilter:
         """Each limit's share of the change, in the order in which they apply."""
         low, high = self._range(previous)
         first, second = _DERIVATIVE_NAMES.get(self._spec.command_mode, ("rate", "acceleration"))
-        slowest, fastest = self._step_range(previous, low, high)
-        stages = (
-            (_LIMIT_NAMES[self._spec.command_mode], low, high),
-            (first, previous - self._step, previous + self._step),
-            (second, previous + slowest, previous + fastest),
-        )
+        stages = [(_LIMIT_NAMES[self._spec.command_mode], low, high)]
+        if self._limits_rate:
+            stages.append((first, previous - self._step, previous + self._step))
+        if self._limits_change:
+            slowest, fastest = self._step_range(previous, low, high)
+            stages.append((second, previous + slowest, previous + fastest))
         reasons: list[Reason] = []
         command = requested
         for name, lower, upper in stages:
-            limited = np.clip(command, lower, upper)
-            for index in np.flatnonzero(limited != command):
-                excess = float(abs(command[index] - limited[index]))
-                reasons.append((name, self._spec.joints[index].name, excess))
+            limited = _clip(command, lower, upper)
+            excess = np.abs(command - limited).tolist()
+            joints = zip(self._spec.joints, excess, strict=True)
+            reasons.extend((name, joint.name, amount) for joint, amount in joints if amount > 0)
             command = limited
         return tuple(reasons)
 
@@ -194,6 +194,11 @@ def _derivative_limits(spec: RobotSpec) -> tuple[Array, Array]:
     if spec.command_mode == "velocity":
         return limits("acceleration"), unlimited
     return unlimited, unlimited
+
+
+def _clip(command: Array, lower: Array, upper: Array) -> Array:
+    clipped: Array = np.minimum(np.maximum(command, lower), upper)
+    return clipped
 
 
 def _or_infinite(limit: float | None) -> float:
