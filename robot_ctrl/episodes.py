@@ -139,7 +139,6 @@ def read_episode(path: Path) -> Episode:
                 pictures[message["frame_id"]] = message["data"]
             elif topic == "/observation":
                 observations.append(_observation(message, pictures))
-                pictures = {}
             elif topic == "/action":
                 actions.append(_action(message))
             elif topic == "/plan":
@@ -228,7 +227,7 @@ def _salvage(path: Path) -> _Contents:
     good = len(MCAP0_MAGIC) if data.startswith(MCAP0_MAGIC) else 0
     complete = False
     try:
-        for record in StreamReader(stream, emit_chunks=True, record_size_limit=len(data)).records:
+        for record in StreamReader(stream, emit_chunks=True).records:
             length = int.from_bytes(data[good + 1 : good + 9], "little")
             if good + 9 + length != stream.tell():
                 raise ValueError("the parser stepped over a record that no episode has")

@@ -4,6 +4,7 @@ import logging
 
 import numpy as np
 import pytest
+from mcap.opcode import Opcode
 from mcap.reader import make_reader
 from mcap.writer import Writer
 
@@ -78,6 +79,26 @@ def test_damage_in_the_middle_keeps_what_came_before(whole, tmp_path):
             assert same(episode.observations, complete)
             assert episode.outcome in ("unfinished", "finished")
     assert refused <= 15
+
+
+def test_a_chunk_that_is_no_longer_called_one_is_not_stepped_over(whole, tmp_path):
+    data = bytearray(whole.read_bytes())
+    places = []
+    place = 8
+    while place < len(data) - 8:
+        if data[place] == Opcode.CHUNK:
+            places.append(place)
+        place += 9 + int.from_bytes(data[place + 1 : place + 9], "little")
+    assert len(places) > 3
+    before = read_episode(whole).observations
+    path = tmp_path / "e.mcap"
+    data[places[2]] = 0x70
+    path.write_bytes(data)
+    episode = read_episode(path)
+    assert episode.truncated
+    assert episode.bytes_lost == len(data) - places[2]
+    assert 0 < len(episode.observations) < len(before)
+    assert same(episode.observations, before)
 
 
 @pytest.mark.parametrize("garbage", [b"\0" * 5000, b"\xff" * 5000, bytes(range(256)) * 9])
