@@ -93,3 +93,10 @@ def test_settings_that_exclude_one_another_are_refused():
         make(control_cost=True, beta=1.0)
     with pytest.raises(ValueError, match="beta is 1"):
         make(knots=3, beta=1.0)
+
+
+def test_an_average_of_candidates_on_the_bound_stays_within_it():
+    """Weights sum to 1 only up to rounding."""
+    for population in range(3, 300, 7):
+        plan = make(population=population, std=1e-9).plan(lambda a: torch.linspace(0, 0.1, len(a)), warm(1.0))
+        assert plan.actions[0, 0] <= 1
