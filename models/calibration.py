@@ -25,8 +25,8 @@ class CalibrationReport:
         h_step_rmse: normalised, of the ensemble's mean at the end of ``horizon`` open-loop steps.
         h_step_rmse_states: (nx) values, in state units.
         horizon: steps of the open-loop prediction; less than asked for where no episode is that long.
-        log_likelihood: mean over rows and columns of the log density of the observed change under the mixture of the
-            members' Gaussians, in normalised units; None for a deterministic head.
+        log_likelihood: mean over rows and columns of the log density of the observed change under the mixture
+            of the members' Gaussians, in normalised units; None for a deterministic head.
         coverage: for each level the part of observations within the mixture's central interval of that
             probability; empty for a deterministic head.
         epistemic: mean variance of the members' means, normalised.
@@ -45,9 +45,7 @@ class CalibrationReport:
 
 
 @torch.no_grad()
-def calibrate(
-    model: ProbabilisticEnsemble, transitions: Transitions, *, horizon: int = 25
-) -> CalibrationReport:
+def calibrate(model: ProbabilisticEnsemble, transitions: Transitions, *, horizon: int = 25) -> CalibrationReport:
     """Compare predictions with transitions that the model was not fitted to.
 
     Args:
@@ -62,9 +60,7 @@ def calibrate(
     error = features.targets(transitions.next_states, prediction.mean.mean(0))
     epistemic, aleatoric = split_variance(prediction.mean, prediction.variance)
     horizon, far_error = _open_loop_error(model, transitions, horizon)
-    members_error = (
-        features.targets(prediction.mean, transitions.next_states.expand_as(prediction.mean)) / scale
-    )
+    members_error = features.targets(prediction.mean, transitions.next_states.expand_as(prediction.mean)) / scale
     std = prediction.variance[..., learned].sqrt() / scale
     gaussian = bool((std > 0).all())
     return CalibrationReport(
@@ -90,14 +86,15 @@ def predicted_trajectories(model: ProbabilisticEnsemble, states: Tensor, actions
         actions: (H, nu), what was sent.
 
     Returns:
-        (P, H + 1, nx), one particle per member under TS∞ and expectation, for plots against what was observed.
+        (P, H + 1, nx), one particle per member under TS∞ and expectation, for plots against what was
+        observed.
     """
     start = states if states.dim() == 1 else states[0]
     return model.rollout(start, actions.unsqueeze(0)).states[:, 0]
 
 
 def contiguous_windows(transitions: Transitions, length: int) -> Tensor:
-    """The first rows (W,) of all runs of ``length`` transitions of one episode in which each follows the last."""
+    """The first rows (W,) of all runs of ``length`` transitions in which each follows the last."""
     follows = (transitions.episodes[1:] == transitions.episodes[:-1]) & torch.isclose(
         transitions.states[1:], transitions.next_states[:-1], rtol=1e-4, atol=1e-5
     ).all(-1)
@@ -106,9 +103,7 @@ def contiguous_windows(transitions: Transitions, length: int) -> Tensor:
     return first[breaks[first] == breaks[first + length - 1]]
 
 
-def _open_loop_error(
-    model: ProbabilisticEnsemble, transitions: Transitions, horizon: int
-) -> tuple[int, Tensor]:
+def _open_loop_error(model: ProbabilisticEnsemble, transitions: Transitions, horizon: int) -> tuple[int, Tensor]:
     starts = contiguous_windows(transitions, horizon)
     while not len(starts):
         horizon -= 1
@@ -136,7 +131,7 @@ def _log_likelihood(error: Tensor, std: Tensor) -> float:
 
 
 def _coverage(error: Tensor, std: Tensor, level: float) -> float:
-    """Observed lies in the central interval if the mixture's distribution function there is within its tails."""
+    """How often the mixture's distribution function at the observation is outside both tails."""
     probability = torch.special.ndtr(error / std).mean(0)
     tail = (1 - level) / 2
     return float(((probability >= tail) & (probability <= 1 - tail)).float().mean())

@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 
 from models.dynamics import Rollout
 from models.features import Features
-from models.fitting import Data, FitReport, Progress, descend
+from models.fitting import Data, FitReport, Loss, Progress, descend
 from models.inference import FrozenNetwork, Precision
 from models.network import EnsembleNetwork
 from models.normalizer import Normalizer
@@ -49,8 +49,8 @@ class Prediction:
 class ProbabilisticEnsemble:
     """An ensemble of E networks that each predict a Gaussian change of state (PETS, arXiv:1805.12114).
 
-    It starts untrained: ``fit`` it before rollouts mean anything. With ``members=1`` it is the single network that
-    serves as a baseline; with ``head="deterministic"`` it predicts means only.
+    It starts untrained: ``fit`` it before rollouts mean anything. With ``members=1`` it is the single network
+    that serves as a baseline; with ``head="deterministic"`` it predicts means only.
     """
 
     def __init__(
@@ -87,14 +87,14 @@ class ProbabilisticEnsemble:
             head: predict a Gaussian, or its mean only.
             learn_reward: predict the reward too; predictions stay within the range seen in the data.
             learn_termination: predict the end of the episode too.
-            propagation: TS1 draws the member that moves a particle at each step, TS∞ keeps it, ``expectation`` moves
-                one particle per member by its mean, ``moment-matching`` redraws the particles from a Gaussian
-                at each step.
+            propagation: TS1 draws the member that moves a particle at each step, TS∞ keeps it,
+                ``expectation`` moves one particle per member by its mean, ``moment-matching`` redraws the
+                particles from a Gaussian at each step.
             particles: P, a multiple of the planning members; ``expectation`` ignores it.
             precision: of the products in rollouts.
             elites: how many members plan, the best on the rows held out; None for all.
-            bootstrap: let each member learn from its own resample of the data; if false, members differ by their
-                initial weights and their batches only.
+            bootstrap: let each member learn from its own resample of the data; if false, members differ by
+                their initial weights and their batches only.
             learning_rate: of Adam.
             weight_decay: a factor on decays from 2.5e-5 in the first layer to 7.5e-4 in the last.
             batch_size: rows per member and gradient step.
@@ -111,9 +111,7 @@ class ProbabilisticEnsemble:
         """
         planning = members if elites is None else elites
         _require(members >= 1, f"members is {members}; it must be at least 1")
-        _require(
-            1 <= planning <= members, f"elites is {elites}; it must be between 1 and members ({members})"
-        )
+        _require(1 <= planning <= members, f"elites is {elites}; it must be between 1 and members ({members})")
         _require(all(width >= 1 for width in hidden), f"hidden is {hidden}; widths must be positive")
         _require(batch_size >= 1, f"batch_size is {batch_size}; it must be at least 1")
         _require(0 <= fresh_fraction < 1, f"fresh_fraction is {fresh_fraction}; it must be in [0, 1)")
@@ -192,7 +190,7 @@ class ProbabilisticEnsemble:
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return self._network.weights[0].device
+        return self._inputs.mean.device
 
     @property
     def layer_sizes(self) -> tuple[int, ...]:
@@ -204,9 +202,7 @@ class ProbabilisticEnsemble:
         per_row = sum(2 * weight.shape[1] * weight.shape[2] for weight in self._network.weights)
         return float(per_row * candidates * self.particles)
 
-    def fit(
-        self, transitions: Transitions, *, generator: Generator, progress: Progress | None = None
-    ) -> FitReport:
+    def fit(self, transitions: Transitions, *, generator: Generator, progress: Progress | None = None) -> FitReport:
         """Learn from all transitions so far; weights and optimiser go on from the last fit.
 
         Args:
@@ -215,7 +211,8 @@ class ProbabilisticEnsemble:
             progress: called after each evaluation on the holdout.
 
         Raises:
-            ValueError: if there are too few rows, a column is missing, a shape is wrong or a value is not finite.
+            ValueError: if there are too few rows, a column is missing, a shape is wrong or a value is not
+            finite.
         """
         started = time.perf_counter()
         self._check(transitions)
@@ -228,9 +225,7 @@ class ProbabilisticEnsemble:
             learned_from[:] = True
         rows = learned_from.nonzero().squeeze(-1)
         self._renormalize(inputs[rows], targets[rows])
-        tables = (
-            bootstrap_tables(rows, self.members, self._seed) if self._bootstrap else [rows] * self.members
-        )
+        tables = bootstrap_tables(rows, self.members, self._seed) if self._bootstrap else [rows] * self.members
         terminated = transitions.terminated
         if self.learn_termination and terminated is None:
             terminated = torch.zeros(len(transitions), dtype=torch.bool, device=self.device)
@@ -278,7 +273,7 @@ class ProbabilisticEnsemble:
         if self.learn_reward:
             _require(
                 transitions.rewards is not None,
-                "fit: the transitions have no rewards, which learn_reward needs; give the task a cost or a reward",
+                "fit: the transitions have no rewards, which learn_reward needs; record them",
             )
         if transitions.rewards is not None:
             self._check_finite("rewards", transitions.rewards.unsqueeze(-1))
@@ -338,12 +333,8 @@ class ProbabilisticEnsemble:
     def _report(
         self, transitions: Transitions, data: Data, rows: Tensor, losses: Tensor, steps: int, seconds: float
     ) -> FitReport:
-        from models.fitting import Loss
-
         loss_of = Loss(self._network, data)
-        sample = rows[torch.linspace(0, len(rows) - 1, min(len(rows), len(data.holdout))).long()].to(
-            self.device
-        )
+        sample = rows[torch.linspace(0, len(rows) - 1, min(len(rows), len(data.holdout))).long()].to(self.device)
         held = transitions[data.holdout]
         predicted = self.predict(held.states, held.actions).mean.mean(0)
         error = self.features.targets(held.next_states, predicted).square().mean(0)
@@ -392,7 +383,8 @@ class ProbabilisticEnsemble:
     def rollout(self, state: Tensor, actions: Tensor, *, generator: Generator | None = None) -> Rollout:
         """Imagine what N action sequences do; see ``Dynamics``.
 
-        Gradients flow to the actions and the state where they are required, then in float32. Without noise
+        Gradients flow to the actions and the state where they are required, then in float32. Without a
+        generator, moment matching leaves each particle to its member and TS1 goes round the members. Without noise
         (no generator, a deterministic head, ``expectation``) members that keep their particles have one each.
 
         Args:
@@ -425,7 +417,12 @@ class ProbabilisticEnsemble:
         return self.particles if stochastic or switching else planning
 
     def _roll(
-        self, state: Tensor, actions: Tensor, generator: Generator | None, frozen: FrozenNetwork, roll: RollOut
+        self,
+        state: Tensor,
+        actions: Tensor,
+        generator: Generator | None,
+        frozen: FrozenNetwork,
+        roll: RollOut,
     ) -> Rollout:
         candidates, horizon, _ = actions.shape
         particles = self._particles_for(state, noisy=generator is not None)
@@ -441,10 +438,11 @@ class ProbabilisticEnsemble:
         futures = roll(self.features, frozen, start, actions, doubt)
         alive = None
         if futures.end_logits is not None:
-            goes_on = (futures.end_logits <= 0).cummin(-1).values
+            goes_on = (futures.end_logits > 0).cumsum(-1) == 0
             alive = torch.cat([torch.ones_like(goes_on[..., :1]), goes_on], -1)
-        keeps = self.propagation in ("tsinf", "expectation") and frozen.members > 1
-        members = self._elites.to(state.device).repeat_interleave(particles // frozen.members) if keeps else None
+        members = None
+        if self.propagation in ("tsinf", "expectation") and frozen.members > 1:
+            members = self._elites.to(state.device).repeat_interleave(particles // frozen.members)
         rewards = None if futures.rewards is None else self._clamped(futures.rewards)
         return Rollout(futures.states, rewards, alive, members)
 
@@ -452,9 +450,9 @@ class ProbabilisticEnsemble:
     def novelty(self, states: Tensor) -> Tensor:
         """How far states are from the data: 1 for a state as new as a row held out typically is.
 
-        The distance to the nearest of up to 1,024 states of the training data, in normalised features, over the
-        median of this distance for the rows held out. It needs no action and does not rely on the networks, whose
-        disagreement may be small where they all extrapolate alike.
+        The distance to the nearest of up to 1,024 states of the training data, in normalised features, over
+        the median of this distance for the rows held out. It needs no action and does not rely on the
+        networks, whose disagreement may be small where they all extrapolate alike.
 
         Args:
             states: (T, nx).
@@ -465,9 +463,7 @@ class ProbabilisticEnsemble:
         if not len(self._reference):
             return torch.full((len(states),), torch.inf, device=states.device)
         scale = slice(0, self.features.state_features)
-        features = (self.features.of_states(states.float()) - self._inputs.mean[scale]) / self._inputs.std[
-            scale
-        ]
+        features = (self.features.of_states(states.float()) - self._inputs.mean[scale]) / self._inputs.std[scale]
         return torch.cdist(features, self._reference).min(-1).values / self._reference_distance
 
     def to(self, device: torch.device | str) -> "ProbabilisticEnsemble":
@@ -524,12 +520,8 @@ class ProbabilisticEnsemble:
         )
         self._network.load_state_dict(state["network"])
         self._optimizer.load_state_dict(_cloned(state["optimizer"]))
-        self._inputs = Normalizer(state["inputs"]["mean"].clone(), state["inputs"]["std"].clone()).to(
-            self.device
-        )
-        self._targets = Normalizer(state["targets"]["mean"].clone(), state["targets"]["std"].clone()).to(
-            self.device
-        )
+        self._inputs = Normalizer(state["inputs"]["mean"].clone(), state["inputs"]["std"].clone()).to(self.device)
+        self._targets = Normalizer(state["targets"]["mean"].clone(), state["targets"]["std"].clone()).to(self.device)
         self._elites, self._rows_seen, self._seed = elites, state["rows_seen"], state["split_seed"]
         self._reward_range = state["reward_range"].to(self.device).clone()
         self._reference = state["reference"].to(self.device).clone()
@@ -543,7 +535,9 @@ def _require(condition: bool, message: str) -> None:
 
 
 def _on(transitions: Transitions, device: torch.device) -> Transitions:
-    move = lambda values: None if values is None else values.to(device)  # noqa: E731
+    def move(values: Tensor | None) -> Tensor | None:
+        return None if values is None else values.to(device)
+
     return Transitions(
         transitions.states.to(device),
         transitions.actions.to(device),

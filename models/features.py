@@ -11,7 +11,7 @@ Columns = slice | Tensor
 
 
 def as_columns(indices: list[int]) -> Columns:
-    """Indices as a slice where they are a run of consecutive columns: slices are views, other indices copy."""
+    """Indices as a slice where they are consecutive: slices are views, other indices copy."""
     if indices and indices == list(range(indices[0], indices[-1] + 1)):
         return slice(indices[0], indices[-1] + 1)
     return torch.tensor(indices, dtype=torch.int64)
@@ -25,10 +25,10 @@ def wrap_angle(angle: Tensor) -> Tensor:
 class Features:
     """The mapping from states and actions (SI units, actions in [-1, 1]) to network inputs and targets.
 
-    Inputs are the plain state columns, then the sines and the cosines of the angles, then the control: the action,
-    or, where the state holds position commands, the *new* command, as its lead over the position that follows it
-    where that is known. The previous command and the raw action are then left out, because the servo follows the
-    new command and knows nothing of how it came about.
+    Inputs are the plain state columns, then the sines and the cosines of the angles, then the control: the
+    action, or, where the state holds position commands, the *new* command, as its lead over the position that
+    follows it where that is known. The previous command and the raw action are then left out, because the
+    servo follows the new command and knows nothing of how it came about.
 
     Targets are the changes of all columns except the commands, which are advanced exactly.
     """
@@ -54,10 +54,7 @@ class Features:
         return torch.cat([states[..., self.plain], angles.sin(), angles.cos()], -1)
 
     def controls(self, states: Tensor, actions: Tensor) -> Tensor:
-        """The action, or the new command that it leads to (its lead over the position, where positions are known).
-
-        States (..., nx), actions (..., nu) to (..., nu).
-        """
+        """Actions (..., nu), or the new commands that they lead to from states (..., nx)."""
         command = self.spec.command
         if command is None:
             return actions
@@ -82,7 +79,5 @@ class Features:
         following = states.clone()
         following[..., self.learned] = states[..., self.learned] + change
         positions = list(self.spec.command.positions)
-        following[..., list(self.spec.command.columns)] = (
-            controls + states[..., positions] if positions else controls
-        )
+        following[..., list(self.spec.command.columns)] = controls + states[..., positions] if positions else controls
         return following

@@ -1,6 +1,5 @@
 """Gradient descent on the members of an ensemble."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -21,8 +20,8 @@ class FitReport:
     Attributes:
         train_loss: mean over members on a sample of the training rows, as large as the holdout.
         holdout_loss: mean over members.
-        member_losses: holdout loss of each member; for a Gaussian head the negative log-likelihood per target in
-            normalised units, without its constant ½ log 2π.
+        member_losses: holdout loss of each member; for a Gaussian head the negative log-likelihood per target
+            in normalised units, without its constant ½ log 2π.
         one_step_rmse: root mean squared error of the mean of the elites, in standard deviations of a one-step
             change, over all learned columns.
         one_step_rmse_states: the same for each state variable in its unit; 0 for commands, which are exact.
@@ -65,7 +64,7 @@ class Data:
 
 
 class Loss:
-    """The loss of each member: Gaussian negative log-likelihood or squared error, and the end's cross-entropy."""
+    """Each member's negative log-likelihood or squared error, and the cross-entropy of the end."""
 
     def __init__(self, network: EnsembleNetwork, data: Data) -> None:
         self._network, self._data = network, data
@@ -81,7 +80,7 @@ class Loss:
         error = (mean - self._gather(self._data.targets, rows)).square()
         if log_variance is not None:
             error = error * torch.exp(-log_variance) + log_variance
-        loss = 0.5 * error.mean((1, 2))
+        loss: Tensor = 0.5 * error.mean((1, 2))
         if logits is not None and self._data.terminated is not None:
             ended = self._gather(self._data.terminated.unsqueeze(-1), rows)
             cross_entropy = functional.binary_cross_entropy_with_logits(
@@ -161,7 +160,7 @@ def descend(
         batches = sampler.draw(min(interval, max_steps - steps), generator).to(device)
         for rows in batches:
             optimizer.zero_grad(set_to_none=True)
-            (loss_of(rows).sum() + network.bound_penalty()).backward()
+            torch.autograd.backward(loss_of(rows).sum() + network.bound_penalty())
             optimizer.step()
         steps += len(batches)
         with torch.no_grad():

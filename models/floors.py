@@ -1,8 +1,9 @@
-"""The bare matrix products of planning and fitting: the time that no implementation on the machine goes below."""
+"""The bare matrix products of planning and fitting, which no implementation undercuts."""
 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Generator, Tensor
@@ -45,8 +46,8 @@ def matrix_product_floor(
 ) -> float:
     """Seconds for one pass through chained products without bias or activation.
 
-    The better of one batched product per layer and of separate products per member, at the thread count and on
-    the device that are set.
+    The better of one batched product per layer and of separate products per member, at the thread count and
+    on the device that are set.
 
     Args:
         sizes: widths from the inputs to the outputs.
@@ -98,15 +99,13 @@ def _operands(sizes: Sequence[int], members: int, rows: int, dtype: torch.dtype)
     inputs = torch.randn(members, rows, sizes[0], generator=generator).to(dtype)
     weights = [
         (torch.randn(members, size, following, generator=generator) / size**0.5).to(dtype)
-        for size, following in zip(sizes[:-1], sizes[1:], strict=True)
+        for size, following in pairwise(sizes)
     ]
     return inputs, weights
 
 
-def time_planning(
-    model: ProbabilisticEnsemble, *, candidates: int, horizon: int, repeats: int = 5
-) -> Timing:
-    """The rollout of ``candidates`` sequences against the bare products of its steps; floor and rollout alternate."""
+def time_planning(model: ProbabilisticEnsemble, *, candidates: int, horizon: int, repeats: int = 5) -> Timing:
+    """The rollout of ``candidates`` sequences against the bare products of its steps, in turns."""
     generator = Generator().manual_seed(0)
     state = torch.zeros(model.state_size)
     actions = torch.rand(candidates, horizon, model.action_size, generator=generator) * 2 - 1

@@ -1,4 +1,4 @@
-"""The ensemble's networks frozen for planning: normalisation folded in, weights in the precision of inference."""
+"""Networks frozen for planning: normalisation folded in, weights in the precision of inference."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -43,9 +43,9 @@ class FrozenNetwork:
     """Some members of an ensemble, ready to be evaluated many times.
 
     Target scales are folded into the last layer and, in float32, the input statistics into the first. In
-    bfloat16 inputs are normalised before they are rounded, because a shift folded into rounded weights would lose
-    what matters of columns whose mean is large against their spread. Log-variances leave the network with their
-    sign turned, which spares the bounds two softplus: with them
+    bfloat16 inputs are normalised before they are rounded, because a shift folded into rounded weights would
+    lose what matters of columns whose mean is large against their spread. Log-variances leave the network
+    with their sign turned, which spares the bounds two softplus: with them
     ``variance = e^min + 1 / (e^-max + e^-raw)``.
     """
 
@@ -121,12 +121,12 @@ class FrozenNetwork:
     @property
     def members(self) -> int:
         """The number of networks, E."""
-        return len(self.weights[0])
+        return int(self.weights[0].shape[0])
 
     @property
     def input_size(self) -> int:
         """The number of network inputs."""
-        return self.weights[0].shape[1]
+        return int(self.weights[0].shape[1])
 
     @property
     def layer_sizes(self) -> tuple[int, ...]:
@@ -148,13 +148,14 @@ class FrozenNetwork:
 
     def empty_inputs(self, particles: int, candidates: int) -> Tensor:
         """A buffer (P, N, K) for inputs."""
-        return self.weights[0].new_empty((particles, candidates, self.input_size))
+        first = self.weights[0]
+        return torch.empty((particles, candidates, self.input_size), dtype=first.dtype, device=first.device)
 
     def evaluate(self, inputs: Tensor) -> Iterator[tuple[slice, Tensor]]:
-        """Inputs (E, B, K) to raw outputs, in parts: a slice of the members and their outputs (e, B, O); no gradients.
+        """Inputs (E, B, K) to raw outputs in parts: a slice of e members and their outputs (e, B, O).
 
-        oneDNN's products with bias and SiLU in one pass are faster for many rows, one batched product per layer
-        for few, where the calls count.
+        oneDNN's products with bias and SiLU in one pass are faster for many rows, one batched product per
+        layer for few, where the calls count.
         """
         if self._packed is not None and inputs.shape[1] >= FUSED_ROWS:
             linear = torch.ops.mkldnn._linear_pointwise

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Generator, Tensor, nn
@@ -14,7 +15,7 @@ MAX_LOG_VARIANCE = 0.5
 
 
 def truncated_normal(shape: Sequence[int], std: float, generator: Generator) -> Tensor:
-    """Normal numbers cut at two standard deviations, by inverting the distribution function (no rejection)."""
+    """Normal numbers cut at two standard deviations, by inverting the distribution function."""
     limit = math.erf(2 / math.sqrt(2))
     uniform = (2 * torch.rand(shape, generator=generator, dtype=torch.float64) - 1) * limit
     return (torch.erfinv(uniform) * math.sqrt(2) * std).float()
@@ -24,11 +25,11 @@ class EnsembleNetwork(nn.Module):
     """E SiLU networks of the same shape, after PETS (Chua et al. 2018, arXiv:1805.12114).
 
     Layer weights are (E, in, out) and biases (E, 1, out), so that one batched product serves all members. The
-    output holds ``targets`` means, for a Gaussian head as many raw log-variances, then ``logits`` logits. Log-variances
-    are bounded softly by learned bounds of each member, in units of the normalised targets, where the data's own
-    variance is 1: hence the initial upper bound just above 0 and a lower one at a standard deviation of 3 %. A
-    lower bound of -10, as PETS has it for targets in state units, lets a network on noise-free data grow so sure of
-    itself that a few training rows rule the loss.
+    output holds ``targets`` means, for a Gaussian head as many raw log-variances, then ``logits`` logits.
+    Log-variances are bounded softly by learned bounds of each member, in units of the normalised targets,
+    where the data's own variance is 1: hence the initial upper bound just above 0 and a lower one at a
+    standard deviation of 3 %. A lower bound of -10, as PETS has it for targets in state units, lets a network
+    on noise-free data grow so sure of itself that a few training rows rule the loss.
     """
 
     def __init__(
@@ -48,17 +49,15 @@ class EnsembleNetwork(nn.Module):
         sizes = [inputs, *hidden, outputs]
         self.weights = nn.ParameterList(
             nn.Parameter(truncated_normal((members, rows, columns), 1 / (2 * math.sqrt(rows)), generator))
-            for rows, columns in zip(sizes[:-1], sizes[1:], strict=True)
+            for rows, columns in pairwise(sizes)
         )
-        self.biases = nn.ParameterList(
-            nn.Parameter(torch.zeros(members, 1, columns)) for columns in sizes[1:]
-        )
+        self.biases = nn.ParameterList(nn.Parameter(torch.zeros(members, 1, columns)) for columns in sizes[1:])
         bounded = targets if gaussian else 0
         self.min_log_variance = nn.Parameter(torch.full((members, 1, bounded), MIN_LOG_VARIANCE))
         self.max_log_variance = nn.Parameter(torch.full((members, 1, bounded), MAX_LOG_VARIANCE))
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Normalised inputs (E, B, inputs) to means, log-variances (E, B, targets) and logits (E, B, logits)."""
+        """Normalised inputs (E, B, inputs) to means, log-variances (E, B, targets), logits (E, B, 1)."""
         hidden = inputs
         last = len(self.weights) - 1
         for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
@@ -87,9 +86,10 @@ class EnsembleNetwork(nn.Module):
 
     @torch.no_grad()
     def renormalize_targets(self, old: Normalizer, new: Normalizer) -> None:
-        """Keep the predicted means in raw units when the target statistics change, and the variances nearly so.
+        """Keep the predicted means in raw units when the target statistics change, variances nearly so.
 
-        A log-variance moves by at most 4: a column that had not varied before starts with a variance of its own.
+        A log-variance moves by at most 4: a column that had not varied before starts with a variance of its
+        own.
         """
         weight, bias = self.weights[-1], self.biases[-1]
         ratio = old.std / new.std

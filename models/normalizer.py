@@ -29,9 +29,9 @@ class Normalizer:
     def of(values: Tensor, *, constant_std: float) -> "Normalizer":
         """The statistics of values (T, n).
 
-        A column that does not vary (beyond rounding: relative to its mean) gets ``constant_std``. Inputs take 1, so
-        that such a column is zero for the network and its weights keep their scale if it starts to vary. Targets
-        take a tiny number, so that no noise appears where the data has none.
+        A column that does not vary (beyond rounding: relative to its mean) gets ``constant_std``. Inputs take
+        1, so that such a column is zero for the network and its weights keep their scale if it starts to
+        vary. Targets take a tiny number, so that no noise appears where the data has none.
         """
         exact = values.double()
         mean = exact.mean(0)

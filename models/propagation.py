@@ -1,4 +1,4 @@
-"""How doubt travels along a rollout: which member moves which particle (Chua et al. 2018, arXiv:1805.12114)."""
+"""How doubt travels along a rollout: which member moves which particle (PETS, arXiv:1805.12114)."""
 
 from typing import Literal
 
@@ -11,8 +11,8 @@ Propagation = Literal["ts1", "tsinf", "expectation", "moment-matching"]
 def assignments(horizon: int, particles: int, members: int, generator: Generator | None) -> Tensor:
     """TS1: the order (H, P) in which particles take the P places that belong to members, P / E places each.
 
-    Every member moves the same number of particles at every step. Candidates share the order. Without a generator
-    the particles go round the members in turn.
+    Every member moves the same number of particles at every step. Candidates share the order. Without a
+    generator the particles go round the members in turn.
     """
     if generator is not None:
         return torch.rand((horizon, particles), generator=generator, device=generator.device).argsort(-1)
@@ -20,14 +20,11 @@ def assignments(horizon: int, particles: int, members: int, generator: Generator
     return (torch.arange(particles) + turns) % particles
 
 
-def match_moments(states: Tensor, noise: Tensor | None) -> Tensor:
+def match_moments(states: Tensor, noise: Tensor) -> Tensor:
     """Replace particles by draws from a Gaussian with their mean and variance in each column.
 
     Args:
         states: (P, N, n).
-        noise: (P, 1, n) standard normal numbers, shared by the candidates; None gives the mean.
+        noise: (P, 1, n) standard normal numbers, shared by the candidates.
     """
-    mean = states.mean(0, keepdim=True)
-    if noise is None:
-        return mean.expand_as(states).contiguous()
-    return mean + states.std(0, correction=0, keepdim=True) * noise
+    return states.mean(0, keepdim=True) + states.std(0, correction=0, keepdim=True) * noise

@@ -1,6 +1,5 @@
 """Rollouts through frozen networks: one step after another, all particles and candidates at once."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -52,9 +51,12 @@ def draw_doubt(
     if generator is None:
         return Doubt(order, None, None)
     shape = (horizon, particles, 1, len(scale))
-    draw = lambda: torch.randn(shape, generator=generator, device=scale.device)  # noqa: E731
-    noise = draw() * scale if frozen.gaussian and propagation != "expectation" else None
-    return Doubt(order, noise, draw() if propagation == "moment-matching" else None)
+    noise = redraws = None
+    if frozen.gaussian and propagation != "expectation":
+        noise = torch.randn(shape, generator=generator, device=scale.device) * scale
+    if propagation == "moment-matching":
+        redraws = torch.randn(shape, generator=generator, device=scale.device)
+    return Doubt(order, noise, redraws)
 
 
 @dataclass(frozen=True)
@@ -79,12 +81,15 @@ def roll_out_differentiably(
     particles, candidates, _ = start.shape
     members, learned = frozen.members, features.learned
     per_particle = (particles, candidates, -1)
-    now, states, rewards, end_logits = start, [start], [], []
+    now, states = start, [start]
+    rewards: list[Tensor] = []
+    end_logits: list[Tensor] = []
     for step in range(actions.shape[1]):
         source = now if doubt.order is None else now[doubt.order[step]]
         controls = features.controls(source, actions[:, step]).expand(per_particle)
         inputs = torch.cat([features.of_states(source), controls], -1)
-        outputs = frozen.interpret(frozen.evaluate_differentiably(inputs.view(members, -1, frozen.input_size)))
+        raw = frozen.evaluate_differentiably(inputs.view(members, -1, frozen.input_size))
+        outputs = frozen.interpret(raw)
         change = outputs.change.view(per_particle)
         if doubt.noise is not None and outputs.std is not None:
             change = change + outputs.std.view(per_particle) * doubt.noise[step]
@@ -107,9 +112,7 @@ def roll_out_differentiably(
     )
 
 
-def roll_out(
-    features: Features, frozen: FrozenNetwork, start: Tensor, actions: Tensor, doubt: Doubt
-) -> Futures:
+def roll_out(features: Features, frozen: FrozenNetwork, start: Tensor, actions: Tensor, doubt: Doubt) -> Futures:
     """Roll action sequences out into memory that is allocated once; no gradients.
 
     States stay in float32, with time as the outermost dimension, so that every step reads and writes one block.
@@ -129,7 +132,8 @@ def roll_out(
     states[0] = start
     controls = _write_controls(features, states, actions)
     inputs = frozen.empty_inputs(particles, candidates)
-    state_inputs, control_inputs = inputs.split([features.state_features, input_size - features.state_features], -1)
+    state_inputs = inputs[..., : features.state_features]
+    control_inputs = inputs[..., features.state_features :]
     network_controls = frozen.normalize_columns(controls, slice(features.state_features, None))
     rewards = start.new_empty((horizon, particles, candidates)) if frozen.predicts_reward else None
     end_logits = start.new_empty((horizon, particles, candidates)) if frozen.predicts_end else None
@@ -163,11 +167,10 @@ def roll_out(
             target = match_moments(target, doubt.redraws[step])
         if target is not following:
             following[..., features.learned] = target
-    in_time_last: Callable[[Tensor], Tensor] = lambda values: values.permute(1, 2, 0)
     return Futures(
         states.permute(1, 2, 0, 3),
-        None if rewards is None else in_time_last(rewards),
-        None if end_logits is None else in_time_last(end_logits),
+        None if rewards is None else rewards.permute(1, 2, 0),
+        None if end_logits is None else end_logits.permute(1, 2, 0),
     )
 
 

@@ -35,8 +35,9 @@ def holdout_rows(total: int, fraction: float, cap: int, seed: int) -> Tensor:
 def bootstrap_tables(rows: Tensor, members: int, seed: int) -> list[Tensor]:
     """For each member the rows that it learns from, a row as often as it was drawn.
 
-    How often a row appears is Poisson with mean 1, which is what sampling with replacement tends to; unlike it, a
-    row's count does not change when rows are added, so that a warm-started member keeps its own view of the data.
+    How often a row appears is Poisson with mean 1, which is what sampling with replacement tends to; unlike
+    it, a row's count does not change when rows are added, so that a warm-started member keeps its own view of
+    the data.
     """
     counts = torch.arange(9, dtype=torch.float64)
     probability = torch.exp(-1 - torch.lgamma(counts + 1))

@@ -1,4 +1,4 @@
-"""What a model is told about the columns of a state: which are angles, which hold the last position command."""
+"""What a model is told about the columns of a state: which are angles, which hold commands."""
 
 from dataclasses import dataclass
 
@@ -30,9 +30,8 @@ class CommandColumns:
 
     def advance(self, command: Tensor, action: Tensor) -> Tensor:
         """The command after one action; command and action (..., nu)."""
-        as_tensor = lambda values: torch.tensor(values, dtype=command.dtype, device=command.device)  # noqa: E731
-        moved = command + action * as_tensor(self.step)
-        return torch.minimum(torch.maximum(moved, as_tensor(self.low)), as_tensor(self.high))
+        moved = command + action * command.new_tensor(self.step)
+        return torch.minimum(torch.maximum(moved, command.new_tensor(self.low)), command.new_tensor(self.high))
 
 
 @dataclass(frozen=True)
@@ -44,8 +43,8 @@ class StateSpec:
         action_size: number of action variables, nu.
         angles: indices of variables that wrap at 2π: networks see their sine and cosine, and their
             differences are taken the short way round. Their values are not wrapped in rollouts.
-        unseen: indices of variables that do not influence the dynamics and must not be an input of the network
-            (a horizontal position, a height above a flat floor's origin); they are still predicted.
+        unseen: indices of variables that do not influence the dynamics and must not be an input of the
+            network (a horizontal position, a height above a flat floor's origin); they are still predicted.
         command: the columns that hold the previous position command, where commands are delta targets.
     """
 

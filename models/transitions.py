@@ -32,7 +32,10 @@ class Transitions:
 
     def __getitem__(self, rows: Tensor | slice) -> "Transitions":
         """The chosen rows."""
-        pick = lambda values: None if values is None else values[rows]  # noqa: E731
+
+        def pick(values: Tensor | None) -> Tensor | None:
+            return None if values is None else values[rows]
+
         return Transitions(
             self.states[rows],
             self.actions[rows],

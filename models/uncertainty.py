@@ -12,7 +12,8 @@ def split_variance(means: Tensor, variances: Tensor) -> tuple[Tensor, Tensor]:
         variances: (E, ...) that the members predict.
 
     Returns:
-        epistemic variance (...), the spread of the means, and aleatoric variance (...), the mean of the variances.
+        epistemic variance (...), the spread of the means, and aleatoric variance (...), the mean of the
+        variances.
     """
     return means.var(0, correction=0), variances.mean(0)
 
@@ -28,7 +29,7 @@ def split_particles(states: Tensor, members: Tensor) -> tuple[Tensor, Tensor]:
         epistemic and aleatoric variance, each (N, H + 1, nx). The variance of the members' means contains the
         noise of the particles that each mean is taken over; with one particle per member all is epistemic.
     """
-    groups = [states[members == member] for member in members.unique()]
+    groups = [states[members == member] for member in torch.unique(members)]
     means = torch.stack([group.mean(0) for group in groups])
     variances = torch.stack([group.var(0, correction=0) for group in groups])
     return split_variance(means, variances)
