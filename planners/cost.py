@@ -1,7 +1,6 @@
 """What imagined futures cost: named terms per step, learned rewards, disagreement between members."""
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -16,18 +15,6 @@ StepCost = Callable[[Tensor, Tensor], Tensor]
 
 FinalCost = Callable[[Tensor], Tensor]
 """Last states (P, N, nx) → (P, N)."""
-
-
-class TermedCost(Protocol):
-    """A cost that can be told apart into named terms, for reports."""
-
-    def __call__(self, rollout: Rollout, actions: Tensor) -> Tensor:
-        """(P, N)."""
-        ...
-
-    def terms(self, rollout: Rollout, actions: Tensor) -> dict[str, Tensor]:
-        """(P, N) by name; they sum to the cost."""
-        ...
 
 
 class StepwiseCost:
@@ -59,13 +46,9 @@ class StepwiseCost:
         """
         self.weights = dict.fromkeys(steps, 1.0) | dict(weights or {})
         if unknown := self.weights.keys() - steps.keys():
-            raise ValueError(
-                f"cost: weights for {sorted(unknown)}, which are no terms; there are {sorted(steps)}."
-            )
+            raise ValueError(f"cost: weights for {sorted(unknown)}, which are no terms; there are {sorted(steps)}.")
         if taken := steps.keys() & {"final", "death"}:
-            raise ValueError(
-                f"cost: a step is named {sorted(taken)}, which the cost itself reports; rename it."
-            )
+            raise ValueError(f"cost: a step is named {sorted(taken)}, which the cost itself reports; rename it.")
         self.steps, self.final, self.death_cost = dict(steps), final, death_cost
 
     def __call__(self, rollout: Rollout, actions: Tensor) -> Tensor:
@@ -81,9 +64,7 @@ class StepwiseCost:
             for name, step in self.steps.items()
         }
         if self.final is not None:
-            terms["final"] = _masked(
-                self.final(states[..., -1, :]), None if alive is None else alive[..., -1]
-            )
+            terms["final"] = _masked(self.final(states[..., -1, :]), None if alive is None else alive[..., -1])
         if living is not None:
             dead = (~living).sum(dim=-1)
             if self.final is not None:
@@ -110,9 +91,7 @@ class RewardCost:
     def terms(self, rollout: Rollout, actions: Tensor) -> dict[str, Tensor]:
         """(P, N) by name: "reward", negated, and "death" where anything can end."""
         if rollout.rewards is None:
-            raise ValueError(
-                "cost: the model predicts no rewards; fit one that learns them, or give the task a cost."
-            )
+            raise ValueError("cost: the model predicts no rewards; fit one that learns them, or give the task a cost.")
         living = None if rollout.alive is None else rollout.alive[..., 1:]
         terms = {"reward": -_masked(rollout.rewards, living).sum(dim=-1)}
         if living is not None:

@@ -79,9 +79,7 @@ class ICEM(SamplingPlanner):
         std = torch.full_like(mean, self.initial_std)
         kept, kept_costs = mean.new_empty(0, *mean.shape), mean.new_empty(0)
         for iteration in range(self.iterations):
-            count = max(
-                round(self.population * self.decay**-iteration), min(2 * self.elites, self.population)
-            )
+            count = max(round(self.population * self.decay**-iteration), min(2 * self.elites, self.population))
             candidates = (mean + std * self._noise((count, *mean.shape), self.generator)).clamp(-1, 1)
             if iteration == 0 and elites is not None:
                 candidates = torch.cat([elites[: self._kept], candidates])
@@ -90,9 +88,7 @@ class ICEM(SamplingPlanner):
             costs = search.evaluate(candidates)
             if search.out_of_time:
                 break
-            best, best_costs = search.elites(
-                torch.cat([candidates, kept]), torch.cat([costs, kept_costs]), self.elites
-            )
+            best, best_costs = search.elites(torch.cat([candidates, kept]), torch.cat([costs, kept_costs]), self.elites)
             if len(best):
                 search.record(float(best_costs.mean()))
                 mean = self.momentum * mean + (1 - self.momentum) * best.mean(dim=0)

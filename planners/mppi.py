@@ -68,13 +68,15 @@ class MPPI(SamplingPlanner):
         require_positive(self, "temperature", temperature)
         if effective_samples is not None:
             require(self, "effective_samples", effective_samples, at_least=1, at_most=population)
-        require(self, "beta", beta, at_least=0, at_most=0 if knots is not None else float("inf"))
+        require(self, "beta", beta, at_least=0)
         if knots is not None:
             require(self, "knots", knots, at_least=1)
+            if beta > 0:
+                raise ValueError(
+                    f"MPPI: beta is {beta} and knots is {knots}; noise is coloured or splined, leave one out."
+                )
         if control_cost and (beta > 0 or knots is not None):
-            raise ValueError(
-                "MPPI: control_cost is derived for white noise; leave out beta and knots with it."
-            )
+            raise ValueError("MPPI: control_cost is derived for white noise; leave out beta and knots with it.")
         self.population, self.iterations, self.std = population, iterations, std
         self.temperature, self.effective_samples = temperature, effective_samples
         self.control_cost = control_cost

@@ -60,10 +60,7 @@ def spline(knots: int, interpolation: Interpolation) -> Noise:
     def draw(shape: Shape, generator: Generator) -> Tensor:
         count, steps, size = shape
         used = min(knots, steps)
-        if interpolation == "hold":
-            positions = np.arange(steps) * used / steps
-        else:
-            positions = np.linspace(0, used - 1, steps)
+        positions = np.arange(steps) * used / steps if interpolation == "hold" else np.linspace(0, used - 1, steps)
         weights = resample(np.eye(used, dtype=np.float32), positions, interpolation)
         return torch.from_numpy(weights).to(generator.device) @ white((count, used, size), generator)
 

@@ -70,14 +70,10 @@ class Plan:
             if value is not None:
                 object.__setattr__(self, name, read_only(value))
         if self.actions.ndim != 2 or 0 in self.actions.shape:
-            raise ValueError(
-                f"plan: actions have shape {self.actions.shape}; they must be (H, nu), both ≥ 1."
-            )
+            raise ValueError(f"plan: actions have shape {self.actions.shape}; they must be (H, nu), both ≥ 1.")
         steps, size = self.actions.shape
         if self.hold_action.shape != (size,):
-            raise ValueError(
-                f"plan: hold_action has shape {self.hold_action.shape}; it must be one action, ({size},)."
-            )
+            raise ValueError(f"plan: hold_action has shape {self.hold_action.shape}; it must be one action, ({size},).")
         if self.states is not None and (self.states.ndim != 2 or len(self.states) != steps + 1):
             raise ValueError(
                 f"plan: states have shape {self.states.shape}; they must be (H + 1, nx), ({steps + 1}, nx): "
@@ -88,15 +84,11 @@ class Plan:
                 f"plan: gains have shape {self.gains.shape}; they must be (H, nu, nx), ({steps}, {size}, nx)."
             )
         if not (np.isfinite(self.actions).all() and np.isfinite(self.hold_action).all()):
-            raise ValueError(
-                "plan: an action is NaN or infinite; fall back to holding instead of planning it."
-            )
+            raise ValueError("plan: an action is NaN or infinite; fall back to holding instead of planning it.")
         if not self.dt > 0:
             raise ValueError(f"plan: dt is {self.dt} s; it must be positive.")
         if self.interpolation not in ("hold", "linear", "cubic"):
-            raise ValueError(
-                f"plan: interpolation is {self.interpolation!r}; it must be 'hold', 'linear' or 'cubic'."
-            )
+            raise ValueError(f"plan: interpolation is {self.interpolation!r}; it must be 'hold', 'linear' or 'cubic'.")
 
     @property
     def end_time(self) -> float:
@@ -135,9 +127,7 @@ class Plan:
             elapsed: seconds, any fraction of dt.
         """
         steps = elapsed / self.dt
-        actions = _within_bounds(
-            shift(self.actions, steps, self.hold_action, self.interpolation), self.interpolation
-        )
+        actions = _within_bounds(shift(self.actions, steps, self.hold_action, self.interpolation), self.interpolation)
         states, gains, proposal = self.states, self.gains, self.proposal
         if states is not None:
             states = read_only(resample(states, steps + np.arange(len(states)), "linear"))

@@ -49,9 +49,7 @@ class Horizon:
 class Planner(Protocol):
     """Finds a cheap action sequence; sees costs, never a model, a robot or a task."""
 
-    def plan(
-        self, objective: Objective, warm_start: Plan | None = None, deadline: float | None = None
-    ) -> Plan:
+    def plan(self, objective: Objective, warm_start: Plan | None = None, deadline: float | None = None) -> Plan:
         """Minimise the objective over action sequences.
 
         Args:

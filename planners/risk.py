@@ -45,9 +45,7 @@ def cvar(alpha: float) -> Risk:
         ValueError: if alpha is outside (0, 1].
     """
     if not 0 < alpha <= 1:
-        raise ValueError(
-            f"cvar: alpha is {alpha}; it is the worst share of particles, above 0 and at most 1."
-        )
+        raise ValueError(f"cvar: alpha is {alpha}; it is the worst share of particles, above 0 and at most 1.")
 
     def risk(costs: Tensor) -> Tensor:
         tail = alpha * len(costs)

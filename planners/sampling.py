@@ -41,9 +41,7 @@ class SamplingPlanner(ABC):
     or holding still.
     """
 
-    def __init__(
-        self, horizon: Horizon, *, generator: Generator, now: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, horizon: Horizon, *, generator: Generator, now: Callable[[], float] = time.monotonic) -> None:
         """Set up a planner.
 
         Args:
@@ -56,9 +54,7 @@ class SamplingPlanner(ABC):
         self._hold = torch.tensor(horizon.hold_action, dtype=torch.float32, device=self.device)
         self._chunk = ChunkSize()
 
-    def plan(
-        self, objective: Objective, warm_start: Plan | None = None, deadline: float | None = None
-    ) -> Plan:
+    def plan(self, objective: Objective, warm_start: Plan | None = None, deadline: float | None = None) -> Plan:
         """Minimise the objective over action sequences, see ``Planner.plan``.
 
         Raises:
@@ -79,9 +75,7 @@ class SamplingPlanner(ABC):
         if found is None:
             found = Found(search.best, search.best_cost)
         mean = found.actions if found.mean is None else found.mean
-        finished: Finished = (
-            "deadline" if search.out_of_time else "converged" if found.converged else "iterations"
-        )
+        finished: Finished = "deadline" if search.out_of_time else "converged" if found.converged else "iterations"
         return Plan(
             start_time=start_time,
             dt=self.horizon.dt,
@@ -92,9 +86,7 @@ class SamplingPlanner(ABC):
             evaluated=search.evaluated,
             finished=finished,
             computed_at=self.now(),
-            proposal=Proposal(
-                mean.cpu().numpy(), None if found.elites is None else found.elites.cpu().numpy()
-            ),
+            proposal=Proposal(mean.cpu().numpy(), None if found.elites is None else found.elites.cpu().numpy()),
             elite_costs=tuple(search.elite_costs),
         )
 

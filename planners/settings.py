@@ -1,9 +1,7 @@
 """Checks of planner settings, with errors that say what would be right."""
 
 
-def require(
-    planner: object, setting: str, value: float, *, at_least: float, at_most: float = float("inf")
-) -> None:
+def require(planner: object, setting: str, value: float, *, at_least: float, at_most: float = float("inf")) -> None:
     """Refuse a setting outside its limits.
 
     Raises:

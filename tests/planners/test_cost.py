@@ -79,10 +79,7 @@ def test_a_dead_trajectory_is_never_cheap_whatever_the_sign_of_rewards(sign, at)
 
 def test_dying_earlier_costs_more():
     rewards = -torch.ones(P, N, H)
-    costs = [
-        RewardCost(death_cost=10.0)(Rollout(STATES, rewards, dying(at)[0]), ACTIONS)[0, 0]
-        for at in (1, 2, 3, 4)
-    ]
+    costs = [RewardCost(death_cost=10.0)(Rollout(STATES, rewards, dying(at)[0]), ACTIONS)[0, 0] for at in (1, 2, 3, 4)]
     assert costs == sorted(costs, reverse=True)
     assert costs[0] > costs[-1]
 

@@ -75,9 +75,7 @@ def test_refines_through_a_rollout_objective():
     goal = torch.tensor([0.7, -0.4])
 
     def cost(rollout, actions):
-        return (rollout.states[:, :, 1:] - goal).square().sum(dim=(2, 3)) + 0.1 * actions.square().sum(
-            dim=(1, 2)
-        )
+        return (rollout.states[:, :, 1:] - goal).square().sum(dim=(2, 3)) + 0.1 * actions.square().sum(dim=(1, 2))
 
     objective = RolloutObjective(Integrator(), cost, mean, torch.zeros(2), seed=0)
     refined, sampled = make(steps=100).plan(objective), make(ICEM).plan(objective)

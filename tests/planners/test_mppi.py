@@ -91,7 +91,7 @@ def test_splined_noise_plans_smoothly():
 def test_settings_that_exclude_one_another_are_refused():
     with pytest.raises(ValueError, match="white noise"):
         make(control_cost=True, beta=1.0)
-    with pytest.raises(ValueError, match="beta is 1"):
+    with pytest.raises(ValueError, match=r"beta is 1\.0 and knots is 3"):
         make(knots=3, beta=1.0)
 
 

@@ -62,10 +62,7 @@ def test_linear_splines_are_straight_between_knots_at_both_ends():
 def test_cubic_splines_are_smoother_than_linear_ones():
     linear, cubic = (draw(spline(5, kind), 41) for kind in ("linear", "cubic"))
     assert torch.allclose(linear[:, ::10], cubic[:, ::10], atol=1e-5)
-    assert (
-        cubic.diff(n=2, dim=1).abs().amax(dim=1).mean()
-        < 0.6 * linear.diff(n=2, dim=1).abs().amax(dim=1).mean()
-    )
+    assert cubic.diff(n=2, dim=1).abs().amax(dim=1).mean() < 0.6 * linear.diff(n=2, dim=1).abs().amax(dim=1).mean()
 
 
 def test_more_knots_than_steps_is_white():

@@ -69,9 +69,7 @@ def test_chunks_change_nothing_and_bound_the_rollout(chunk):
 
 def test_particles_may_start_from_states_of_their_own():
     belief = torch.linspace(-1, 1, P)[:, None, None].expand(P, 1, 2)
-    costs = objective(
-        Drift(noise=0.0), cost=lambda rollout, actions: rollout.states[:, :, 0, 0], state=belief
-    )
+    costs = objective(Drift(noise=0.0), cost=lambda rollout, actions: rollout.states[:, :, 0, 0], state=belief)
     assert costs(actions_of(4)).tolist() == pytest.approx([0.0] * 4, abs=1e-6)
     spread = objective(
         Drift(noise=0.0), lambda rollout, actions: rollout.states[:, :, 0, 0], worst, state=belief, chunk=2
@@ -115,11 +113,7 @@ def test_gradients_are_those_of_the_costs():
 def test_costs_with_gradients_look_past_ends():
     def cost(rollout, actions):
         costs = rollout.states[:, :, 1:].square().sum(dim=-1)
-        return (
-            costs.sum(dim=-1)
-            if rollout.alive is None
-            else torch.where(rollout.alive[..., 1:], costs, 9.0).sum(-1)
-        )
+        return costs.sum(dim=-1) if rollout.alive is None else torch.where(rollout.alive[..., 1:], costs, 9.0).sum(-1)
 
     model = Drift(end=0.8)
     actions = torch.ones(1, 6, 2)

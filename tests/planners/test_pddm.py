@@ -38,11 +38,7 @@ def test_candidates_are_smoothed_in_time():
 
 def test_kappa_sets_the_greed():
     def reached(kappa):
-        return (
-            make(kappa=kappa, std=0.3, beta=1.0)
-            .plan(lambda a: (a - 0.4).square().sum(dim=(1, 2)))
-            .actions.mean()
-        )
+        return make(kappa=kappa, std=0.3, beta=1.0).plan(lambda a: (a - 0.4).square().sum(dim=(1, 2))).actions.mean()
 
     assert 0 < reached(0.1) < 0.8 * reached(1.0) < 0.8 * reached(10.0) < 0.4
 

@@ -60,9 +60,7 @@ def test_a_shifted_plan_gives_what_the_plan_gives_at_the_new_times(interpolation
     assert shifted.start_time == pytest.approx(10.0 + elapsed)
     assert shifted.end_time == pytest.approx(plan.end_time + elapsed)
     for k in range(4):
-        assert shifted.at(10.0 + elapsed + 0.1 * k) == pytest.approx(
-            plan.at(10.0 + elapsed + 0.1 * k), abs=1e-6
-        )
+        assert shifted.at(10.0 + elapsed + 0.1 * k) == pytest.approx(plan.at(10.0 + elapsed + 0.1 * k), abs=1e-6)
 
 
 def test_whole_shifts_move_actions_states_gains_and_proposal():
@@ -80,9 +78,7 @@ def test_whole_shifts_move_actions_states_gains_and_proposal():
 
 
 def test_states_are_interpolated_by_fractional_shifts():
-    assert make(states=np.arange(5)[:, None]).shifted(0.05).states[:, 0] == pytest.approx(
-        [0.5, 1.5, 2.5, 3.5, 4]
-    )
+    assert make(states=np.arange(5)[:, None]).shifted(0.05).states[:, 0] == pytest.approx([0.5, 1.5, 2.5, 3.5, 4])
 
 
 def test_a_proposal_that_cannot_shift_is_passed_on():

@@ -298,9 +298,7 @@ def test_a_deadline_is_honoured_with_a_useful_plan(name, per_candidate):
         assert plan.finished == "deadline"
         assert clock.time > 100.08
     at_rest = cost_of(quadratic, plan_at_rest(HORIZON))
-    assert (
-        cost_of(quadratic, plan) < at_rest if per_candidate <= 1e-3 else cost_of(quadratic, plan) <= at_rest
-    )
+    assert cost_of(quadratic, plan) < at_rest if per_candidate <= 1e-3 else cost_of(quadratic, plan) <= at_rest
     objective.took.clear()
     planner.plan(objective, deadline=clock.time + 0.1)
     assert max(objective.took[1:]) <= 0.0201
@@ -407,9 +405,7 @@ def test_unknown_names_are_refused():
         planner_class("simulated-annealing")
 
 
-@pytest.mark.parametrize(
-    ("field", "value"), [("steps", 0), ("dt", 0.0), ("hold_action", np.array([0.0, 2.0]))]
-)
+@pytest.mark.parametrize(("field", "value"), [("steps", 0), ("dt", 0.0), ("hold_action", np.array([0.0, 2.0]))])
 def test_impossible_horizons_are_refused(field, value):
     with pytest.raises(ValueError, match=field):
         Horizon(**{"steps": 3, "action_size": 2, "dt": 0.1, "hold_action": np.zeros(2)} | {field: value})
