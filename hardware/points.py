@@ -1,4 +1,4 @@
-"""World positions of named sites, geoms and bodies."""
+"""World positions of named sites, geoms and bodies, and readings of named sensors."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +12,7 @@ _OBJECTS = {
     "site": (mujoco.mjtObj.mjOBJ_SITE, "site_xpos"),
     "geom": (mujoco.mjtObj.mjOBJ_GEOM, "geom_xpos"),
     "body": (mujoco.mjtObj.mjOBJ_BODY, "xpos"),
+    "sensor": (mujoco.mjtObj.mjOBJ_SENSOR, "sensordata"),
 }
 
 
@@ -22,29 +23,33 @@ def object_names(model: Any, kind: mujoco.mjtObj, count: int) -> list[str]:
 
 
 class Points:
-    """Reads world positions from a simulation.
+    """Reads world positions and sensors from a simulation.
 
     Args:
         model: the MjModel.
-        points: what to read: name of the value to "site:NAME", "geom:NAME" or "body:NAME".
+        points: what to read: name of the value to "site:NAME", "geom:NAME", "body:NAME" or "sensor:NAME".
 
     Raises:
         ValueError: if a point is not written like that, or the model has no such object.
     """
 
     def __init__(self, model: Any, points: Mapping[str, str]) -> None:
-        self._sources: list[tuple[str, str, int]] = []
+        self._sources: list[tuple[str, str, int | slice]] = []
         for value, source in points.items():
             kind, _, name = source.partition(":")
             if kind not in _OBJECTS or not name:
-                raise ValueError(f"point {value!r} is {source!r}; write site:NAME, geom:NAME or body:NAME")
+                raise ValueError(f"point {value!r} is {source!r}; write site:NAME, geom:NAME, body:NAME or sensor:NAME")
             objtype, attribute = _OBJECTS[kind]
             index = mujoco.mj_name2id(model, objtype, name)
             if index < 0:
                 known = object_names(model, objtype, getattr(model, f"n{kind}"))
                 raise ValueError(f"point {value!r}: {unknown(kind, name, known)}")
-            self._sources.append((value, attribute, index))
+            where: int | slice = index
+            if kind == "sensor":
+                start = int(model.sensor_adr[index])
+                where = slice(start, start + int(model.sensor_dim[index]))
+            self._sources.append((value, attribute, where))
 
     def read(self, data: Any) -> dict[str, Array]:
-        """The positions, (3,) each, m."""
+        """The positions, (3,) each, m, and the sensors' readings."""
         return {value: getattr(data, attribute)[index].copy() for value, attribute, index in self._sources}

@@ -7,6 +7,8 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from hardware.clock import Clock
+
 Array = NDArray[np.float64]
 CommandMode = Literal["position", "velocity", "effort", "normalized"]
 
@@ -159,6 +161,11 @@ class Robot(Protocol):
 
 class SimulatedRobot(Robot, Protocol):
     """A robot that can be put back, copied and looked at."""
+
+    @property
+    def clock(self) -> Clock:
+        """The clock that ``send_action`` advances by one control period."""
+        ...
 
     def reset(self, seed: int) -> Observation:
         """Start a new episode; the same seed gives the same start."""

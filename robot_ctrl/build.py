@@ -30,19 +30,19 @@ def resolve(task: str, overrides: Sequence[str]) -> RunConfig:
     """The complete configuration of a run: every setting with its value.
 
     Args:
-        task: a task's name, or the YAML file of a run or of a task.
+        task: a task's name, or the YAML file of a run.
         overrides: ``key=value`` arguments.
 
     Raises:
         ConfigError: anything that cannot be used, with the key and what would be right.
     """
-    tree: dict[str, Any] = {"task": {"name": task}}
-    source = "command line"
+    changes = _absolute_mjcf(parse_overrides(overrides), Path.cwd())
     if task.endswith((".yaml", ".yml")):
-        content = read_yaml(Path(task))
-        if "mjcf" not in content:
-            tree, source = content, task
-    tree = merge(tree, parse_overrides(overrides))
+        path, source = Path(task), task
+        tree = _absolute_mjcf({"run_dir": f"runs/{path.stem}"} | read_yaml(path), path.parent)
+    else:
+        tree, source = {"task": {"name": task}}, "command line"
+    tree = merge(tree, changes)
     section = tree.get("task")
     if not isinstance(section, Mapping) or not isinstance(section.get("name"), str):
         raise ConfigError(
@@ -84,9 +84,7 @@ def make_model(config: RunConfig, task: Task) -> ProbabilisticEnsemble:
 def make_controller(config: RunConfig, task: Task, model: ProbabilisticEnsemble) -> Controller:
     """The planner in the loop of a run."""
     try:
-        return Controller(
-            task, model, config.planner, replan_every=config.learning.replan_every, device=config.device
-        )
+        return Controller(task, model, config.planner, replan_every=config.learning.replan_every, device=config.device)
     except ValueError as error:
         raise ConfigError(f"planner: {error}") from None
 
@@ -125,6 +123,13 @@ def _smaller(limit: float | None, other: float | None) -> float | None:
 
 def _without_name(section: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in section.items() if key != "name"}
+
+
+def _absolute_mjcf(tree: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """A task's MJCF is relative to the file that names it; the run must find it from anywhere."""
+    section = tree.get("task")
+    mjcf = section.get("mjcf") if isinstance(section, Mapping) else None
+    return merge(tree, {"task": {"mjcf": str((folder / mjcf).resolve())}}) if isinstance(mjcf, str) else tree
 
 
 def _slug(name: str) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from hardware.arms import ARMS
+from hardware.arms.so101 import so101, so101_push
 from planners.registry import descriptions
 from robot_ctrl.tasks import TASKS, task_class
 
@@ -22,7 +22,7 @@ def catalogue() -> str:
     """Tasks, robots, models and planners as a table."""
     sections = {
         "Tasks": [*((name, _first_line(task_class(name))) for name in TASKS), *_OPEN],
-        "Robots": [(name, _first_line(factory)) for name, factory in ARMS.items()],
+        "Robots": [("so101", _first_line(so101)), ("so101-push", _first_line(so101_push))],
         "Models": _MODELS,
         "Planners": descriptions().items(),
     }

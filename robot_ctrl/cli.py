@@ -37,9 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="robot-ctrl", description="Learn a robot's dynamics and replan through them."
-    )
+    parser = argparse.ArgumentParser(prog="robot-ctrl", description="Learn a robot's dynamics and replan through them.")
     parser.add_argument("--version", action="version", version=f"robot-ctrl {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -48,9 +46,7 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("run", help="learn and replan")
     command.add_argument("task", metavar="TASK", help=TASK_HELP)
-    command.add_argument(
-        "overrides", nargs="*", metavar="key=value", help="for example seed=1 planner.horizon=20"
-    )
+    command.add_argument("overrides", nargs="*", metavar="key=value", help="for example seed=1 planner.horizon=20")
     command.set_defaults(command=_run)
 
     command = commands.add_parser("evaluate", help="fixed-budget evaluation, written to RUN/evaluation.json")
@@ -61,9 +57,7 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("resume", help="go on from the last finished episode")
     command.add_argument("run", type=Path, metavar="RUN", help="a run folder")
-    command.add_argument(
-        "overrides", nargs="*", metavar="key=value", help="episodes=N or env_steps=N, to go further"
-    )
+    command.add_argument("overrides", nargs="*", metavar="key=value", help="episodes=N or env_steps=N, to go further")
     command.set_defaults(command=_resume)
 
     command = commands.add_parser("recover", help="mend an episode file that was cut off")
@@ -78,9 +72,7 @@ def _parser() -> argparse.ArgumentParser:
         choices=["all", "planning", "fitting", "loop", "rendering"],
         help="which (default all)",
     )
-    command.add_argument(
-        "--csv", type=Path, default=Path("bench.csv"), help="where the table goes (default bench.csv)"
-    )
+    command.add_argument("--csv", type=Path, default=Path("bench.csv"), help="where the table goes (default bench.csv)")
     command.set_defaults(command=_bench)
     return parser
 
@@ -116,11 +108,7 @@ def _recover(given: argparse.Namespace) -> int:
     from robot_ctrl.episodes import recover_episode
 
     backup = recover_episode(given.episode)
-    print(
-        f"{given.episode} was whole."
-        if backup is None
-        else f"{given.episode} is mended; the original is {backup}."
-    )
+    print(f"{given.episode} was whole." if backup is None else f"{given.episode} is mended; the original is {backup}.")
     return 0
 
 

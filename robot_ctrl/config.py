@@ -14,6 +14,7 @@ from robot_ctrl.errors import ConfigError
 from robot_ctrl.settings import explain
 
 Tree = dict[str, Any]
+_VERSIONS: dict[float, Tree] = {0.5: {"refit": False}, 1.0: {"replan_every": 0}, 1.5: {}}
 
 
 class LearningConfig(BaseModel):
@@ -25,14 +26,14 @@ class LearningConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    version: Literal[0.5, 1.0, 1.5] = 1.5
+    version: float = 1.5
     base_policy: Literal["uniform", "coloured", "hold"] = "uniform"
-    base_policy_colour: float = Field(2.0, ge=0, le=4)
-    random_episodes: int = Field(1, ge=1)
+    base_policy_colour: float = Field(default=2.0, ge=0, le=4)
+    random_episodes: int = Field(default=1, ge=1)
     refit: bool = True
-    replan_every: int = Field(1, ge=0)
-    refit_every: int = Field(0, ge=0)
-    show_episodes: int = Field(1, ge=0)
+    replan_every: int = Field(default=1, ge=0)
+    refit_every: int = Field(default=0, ge=0)
+    show_episodes: int = Field(default=1, ge=0)
 
     @model_validator(mode="before")
     @classmethod
@@ -40,8 +41,9 @@ class LearningConfig(BaseModel):
         if not isinstance(given, dict):
             return given
         version = given.get("version", 1.5)
-        presets: Tree = {0.5: {"refit": False}, 1.0: {"replan_every": 0}}.get(version, {})
-        return presets | given
+        if version not in _VERSIONS:
+            raise ValueError(f"version is {version!r}; the lecture's are 0.5, 1.0 and 1.5")
+        return _VERSIONS[version] | given
 
 
 class RobotConfig(BaseModel):
@@ -49,8 +51,8 @@ class RobotConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    max_velocity: float | None = Field(None, gt=0)
-    max_acceleration: float | None = Field(None, gt=0)
+    max_velocity: float | None = Field(default=None, gt=0)
+    max_acceleration: float | None = Field(default=None, gt=0)
 
 
 class RunConfig(BaseModel):
@@ -109,9 +111,7 @@ def read_yaml(path: Path) -> Tree:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not a YAML file: {error}") from None
     if not isinstance(tree, dict):
-        raise ConfigError(
-            f"{path}: the top level must be a mapping of keys to values, not {type(tree).__name__}."
-        )
+        raise ConfigError(f"{path}: the top level must be a mapping of keys to values, not {type(tree).__name__}.")
     return tree
 
 

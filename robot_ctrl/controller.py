@@ -64,6 +64,7 @@ class Controller:
     def reset(self, seed: int) -> None:
         """Forget the plan and the goal; the next observation starts a new episode."""
         self._seed = seed
+        self._age = 0
         self._planner: Planner | None = None
         self.plan: Plan | None = None
         self.plans: list[Plan] = []

@@ -13,13 +13,14 @@ from robot_ctrl.task import Task
 def transitions_of(task: Task, episode: Episode, number: int) -> Transitions:
     """The transitions of one episode, with the actions that were sent; number is the episode's column."""
     observations = episode.observations
-    steps = min(len(episode.actions), len(observations) - 1)
-    states = np.stack([task.state(observation) for observation in observations[: steps + 1]])
+    steps = max(0, min(len(episode.actions), len(observations) - 1))
+    states = np.array([task.state(observation) for observation in observations[: steps + 1]])
+    states = states.reshape(-1, task.state_spec.size)
     rewards = None
     if task.learns_reward:
         rewards = torch.tensor([task.reward(o) for o in observations[1 : steps + 1]], dtype=torch.float32)
     terminated = torch.tensor([task.terminated(o) for o in observations[1 : steps + 1]], dtype=torch.bool)
-    actions = np.stack([action.scaled for action in episode.actions[:steps]])
+    actions = np.array([action.scaled for action in episode.actions[:steps]]).reshape(-1, task.state_spec.action_size)
     state_rows = torch.as_tensor(states, dtype=torch.float32)
     return Transitions(
         states=state_rows[:-1],

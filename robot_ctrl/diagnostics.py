@@ -49,16 +49,12 @@ class Diagnostics:
         for name, dimensions in _SHAPES.items():
             array = getattr(self, name)
             if array.ndim != dimensions:
-                raise ValueError(
-                    f"diagnostics: {name} has shape {array.shape}; it needs {dimensions} dimensions"
-                )
+                raise ValueError(f"diagnostics: {name} has shape {array.shape}; it needs {dimensions} dimensions")
         steps, size = self.observed.shape
         windows, _, length, predicted_size = self.predicted.shape
         _require(len(self.times) == steps, f"{len(self.times)} times for {steps} observed states")
         _require(len(self.state_names) == size, f"{len(self.state_names)} names for {size} state variables")
-        _require(
-            len(self.window_starts) == windows, f"{len(self.window_starts)} starts for {windows} windows"
-        )
+        _require(len(self.window_starts) == windows, f"{len(self.window_starts)} starts for {windows} windows")
         if windows:
             _require(predicted_size == size, f"predictions of {predicted_size} variables, {size} observed")
             low, high = int(self.window_starts.min()), int(self.window_starts.max())

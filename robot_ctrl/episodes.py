@@ -159,9 +159,7 @@ def read_episode(path: Path) -> Episode:
             len(plans),
             len(events),
         )
-    return Episode(
-        path, metadata, observations, actions, plans, events, outcome, truncated, contents.bytes_lost
-    )
+    return Episode(path, metadata, observations, actions, plans, events, outcome, truncated, contents.bytes_lost)
 
 
 def recover_episode(path: Path) -> Path | None:
@@ -183,18 +181,14 @@ def recover_episode(path: Path) -> Path | None:
         return None
     metadata, _ = _about(contents)
     if not metadata:
-        raise ValueError(
-            f"{path}: nothing to recover: the recording was cut before its beginning. Delete it."
-        )
+        raise ValueError(f"{path}: nothing to recover: the recording was cut before its beginning. Delete it.")
     backup = path.with_name(path.name + ".damaged")
     if not backup.exists():
         copy = path.with_name(path.name + ".damaged.tmp")
         shutil.copy2(path, copy)
         os.replace(copy, backup)
     elif not filecmp.cmp(path, backup, shallow=False):
-        raise FileExistsError(
-            f"{backup} keeps the original of an earlier recovery; move it away and try again"
-        )
+        raise FileExistsError(f"{backup} keeps the original of an earlier recovery; move it away and try again")
     repaired = path.with_name(path.name + ".tmp")
     with repaired.open("wb") as file:
         _rewrite(contents, file)

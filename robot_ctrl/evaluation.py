@@ -62,9 +62,7 @@ def evaluate(run: Path, episodes: int, seed: int) -> str:
             "success_rate": float(np.mean(successes)),
             "success_interval_95": [low, high],
         }
-        line = (
-            f"success: {sum(successes)} of {len(successes)} (95 % interval {low:.1%} to {high:.1%})\n{line}"
-        )
+        line = f"success: {sum(successes)} of {len(successes)} (95 % interval {low:.1%} to {high:.1%})\n{line}"
     folder.write_json("evaluation.json", report | {"each": trials})
     return line
 

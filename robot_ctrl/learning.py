@@ -10,7 +10,6 @@ Source: S. Levine, CS 285, lecture "Model-based reinforcement learning".
 """
 
 import time
-from dataclasses import asdict
 from typing import Any, Protocol
 
 import torch
@@ -19,6 +18,7 @@ from hardware.safety import SafetyFilter
 from models.calibration import calibrate
 from models.ensemble import FitReport, ProbabilisticEnsemble
 from models.transitions import Transitions
+from planners.plan import Plan
 from robot_ctrl.config import RunConfig
 from robot_ctrl.controller import Controller
 from robot_ctrl.dataset import Dataset
@@ -92,9 +92,7 @@ class Learner:
             number = len(self._rows)
             exploring = number < config.random_episodes
             result = self._run_episode(number, exploring)
-            executed = self._dataset.add(
-                self._folder.episode_path(number), self._folder.unfinished_attempts(number)
-            )
+            executed = self._dataset.add(self._folder.episode_path(number), self._folder.unfinished_attempts(number))
             errors = calibrate(self._model, executed) if self._fits else None
             last_random = number + 1 == config.random_episodes
             fit = (
@@ -104,9 +102,7 @@ class Learner:
             )
             self._wall_seconds += time.perf_counter() - started
             plan_seconds = [] if exploring else self._controller.plan_seconds
-            row = episode_row(
-                number, self._env_steps(result), result, fit, errors, plan_seconds, self._wall_seconds
-            )
+            row = episode_row(number, self._env_steps(result), result, fit, errors, plan_seconds, self._wall_seconds)
             self._finish_episode(row)
         return self._summary()
 
@@ -119,9 +115,13 @@ class Learner:
         path = self._folder.episode_path(number)
         metadata = {"task": str(config.task["name"]), "episode": str(number), "seed": str(config.seed)}
         with EpisodeWriter(path, metadata=metadata, clock=self._task.robot.clock) as recorder:
+            plans_written: list[Plan] = []
 
             def after_step(result: EpisodeResult) -> None:
                 self._watcher.step(number, result)
+                if not exploring and len(self._controller.plans) > len(plans_written):
+                    plans_written.append(self._controller.plans[-1])
+                    recorder.write_plan(plans_written[-1], plan_ms=self._controller.plan_seconds[-1] * 1e3)
                 every = config.learning.refit_every
                 if every and not exploring and result.steps % every == 0:
                     recorder.flush()

@@ -55,7 +55,10 @@ def summarise(
     planned = [row for row in rows if row["plan_ms_p50"] is not None]
     returns = [row["return"] for row in rows]
     successes = [row["success"] for row in planned if row["success"] is not None]
-    median = lambda key: float(np.median([row[key] for row in planned])) if planned else None  # noqa: E731
+
+    def median(key: str) -> float | None:
+        return float(np.median([row[key] for row in planned])) if planned else None
+
     return {
         "task": config.task["name"],
         "seed": config.seed,

@@ -95,9 +95,7 @@ def coverage(metrics: Metrics) -> "Figure | None":
         if values is None or not np.isfinite(values).any():
             continue
         known = np.isfinite(values)
-        axes.plot(
-            _episodes(metrics)[known], 100 * values[known], "o-", color=colour, label=f"{level} % interval"
-        )
+        axes.plot(_episodes(metrics)[known], 100 * values[known], "o-", color=colour, label=f"{level} % interval")
         axes.axhline(level, color=colour, ls=(0, (3, 2)), lw=1.0)
     if not axes.lines:
         return None

@@ -65,8 +65,7 @@ def _coloured(rng: np.random.Generator, shape: tuple[int, int], colour: float) -
     frequencies[0] = frequencies[1]
     amplitudes = frequencies ** (-colour / 2)
     spectrum = amplitudes[:, None] * (
-        rng.standard_normal((len(frequencies), shape[1]))
-        + 1j * rng.standard_normal((len(frequencies), shape[1]))
+        rng.standard_normal((len(frequencies), shape[1])) + 1j * rng.standard_normal((len(frequencies), shape[1]))
     )
     noise = np.fft.irfft(spectrum, n=shape[0], axis=0)
     return np.asarray(_erf(noise / noise.std(axis=0) / np.sqrt(2)))

@@ -166,9 +166,7 @@ class EpisodeWriter:
             "requested": sent.requested.tolist(),
             "sent": sent.sent.tolist(),
             "action": scaled.tolist(),
-            "reasons": [
-                {"limit": limit, "joint": joint, "amount": amount} for limit, joint, amount in sent.reasons
-            ],
+            "reasons": [{"limit": limit, "joint": joint, "amount": amount} for limit, joint, amount in sent.reasons],
         }
         self._write("/action", message)
 
@@ -244,9 +242,7 @@ class EpisodeWriter:
         topic = f"/camera/{camera}"
         if topic not in self._channels:
             self._add_channel(topic, "foxglove.CompressedImage", _COMPRESSED_IMAGE)
-        encoded, png = cv2.imencode(
-            ".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 1]
-        )
+        encoded, png = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 1])
         if not encoded:
             raise ValueError(f"camera {camera!r}: a picture of shape {image.shape} cannot be written as PNG")
         nanoseconds = _nanoseconds(observation.read_start.get(camera, self._clock.now()))

@@ -179,8 +179,7 @@ def _planning(diagnostics: Diagnostics | None) -> _Section:
             (
                 "Cost",
                 plots.cost_terms(diagnostics),
-                "What the robot was charged at every step, term by term: the highest line is what held it "
-                "back most.",
+                "What the robot was charged at every step, term by term: the highest line is what held it back most.",
             ),
         ),
         "diagnostics.npz holds no plans.",
@@ -188,9 +187,7 @@ def _planning(diagnostics: Diagnostics | None) -> _Section:
 
 
 def _pictures(*drawn: "tuple[str, Figure | None, str]") -> list[_Picture]:
-    return [
-        _Picture(title, plots.svg(figure), caption) for title, figure, caption in drawn if figure is not None
-    ]
+    return [_Picture(title, plots.svg(figure), caption) for title, figure, caption in drawn if figure is not None]
 
 
 def _numbers(summary: Mapping[str, Any]) -> list[_Number]:
@@ -219,9 +216,7 @@ def _numbers(summary: Mapping[str, Any]) -> list[_Number]:
             text("plan_ms_p50", "{:.1f} ms"),
             f"median; 95 %: {text('plan_ms_p95', '{:.1f} ms')}",
         ),
-        _Number(
-            "Experience", text("env_steps", "{:,}"), f"environment steps in {text('episodes', '{}')} episodes"
-        ),
+        _Number("Experience", text("env_steps", "{:,}"), f"environment steps in {text('episodes', '{}')} episodes"),
         _Number("Wall time", duration("wall_s"), f"of it {duration('train_s')} fitting"),
     ]
 

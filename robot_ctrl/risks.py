@@ -20,9 +20,7 @@ def risk_measure(name: str, parameter: float | None) -> Risk:
     """
     if name in _PLAIN:
         if parameter is not None:
-            raise ConfigError(
-                f"planner.risk_parameter = {parameter}: risk {name!r} takes none; leave it out."
-            )
+            raise ConfigError(f"planner.risk_parameter = {parameter}: risk {name!r} takes none; leave it out.")
         return _PLAIN[name]
     if name not in _WITH_PARAMETER:
         raise ConfigError(unknown("planner.risk", name, [*_PLAIN, *_WITH_PARAMETER]))

@@ -4,7 +4,7 @@ import csv
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,7 @@ class RunFolder:
             attempt = len(self.unfinished_attempts(episode)) + 1
             path.rename(path.with_suffix(f".unfinished-{attempt}.mcap"))
 
-    def write_metrics(self, rows: list[Mapping[str, Any]]) -> None:
+    def write_metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write all rows anew, atomically."""
         columns = list(dict.fromkeys(key for row in rows for key in row))
         temporary = self.metrics.with_suffix(".tmp")

@@ -58,7 +58,7 @@ def check_settings(
 
 
 def explain(error: ValidationError, where: str) -> str:
-    """pydantic's findings as one line each: the key, the value, what would be right."""
+    """The findings of pydantic as one line each: the key, the value, what would be right."""
     lines = []
     for finding in error.errors():
         key = ".".join([where, *map(str, finding["loc"])]).strip(".")

@@ -44,9 +44,7 @@ def show(
         except RenderingUnavailableError as error:
             logger.warning("no video: %s", error)
             last = _episode(config, task, controller, safety, number, film=False)
-        captioned += [
-            with_caption(frame, f"{config.task['name']}  episode {number + 1}") for frame in last.frames
-        ]
+        captioned += [with_caption(frame, f"{config.task['name']}  episode {number + 1}") for frame in last.frames]
     if captioned:
         height, width, _ = captioned[0].shape
         with VideoWriter(folder.video, 1.0 / task.period, (width, height)) as video:
@@ -79,15 +77,13 @@ def _diagnose(
     actions = torch.as_tensor(np.stack(result.actions), dtype=torch.float32)
     length = min(controller.horizon, result.steps)
     starts = np.arange(0, result.steps - length + 1, length)
-    predicted = [
-        predicted_trajectories(model, states[at], actions[at : at + length]).numpy() for at in starts
-    ]
+    predicted = [predicted_trajectories(model, states[at], actions[at : at + length]).numpy() for at in starts]
     elite_costs = [plan.elite_costs for plan in controller.plans]
     widest = max(map(len, elite_costs))
     return Diagnostics(
         episode=number,
         state_names=task.state_spec.names,
-        times=np.arange(len(states)) * task.period,
+        times=np.arange(len(states), dtype=np.float64) * task.period,
         observed=states.numpy().astype(np.float64),
         window_starts=starts,
         predicted=np.stack(predicted),
@@ -97,9 +93,7 @@ def _diagnose(
     )
 
 
-def _terms(
-    task: Task, states: torch.Tensor, actions: torch.Tensor, result: EpisodeResult
-) -> dict[str, np.ndarray]:
+def _terms(task: Task, states: torch.Tensor, actions: torch.Tensor, result: EpisodeResult) -> dict[str, np.ndarray]:
     """What each term of the cost charged for every step that was executed; nothing for a cost without terms."""
     cost = task.cost(torch.as_tensor(task.goal(result.observations[0]), dtype=torch.float32))
     if task.learns_reward or not hasattr(cost, "terms"):

@@ -1,118 +1,206 @@
-"""Residual cost terms, residual × norm × weight, as a YAML task names them."""
+"""Residual cost terms of a YAML task: residual × norm × weight."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Literal
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, Protocol, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, model_validator
 from torch import Tensor
 
 from planners.cost import StepCost
 
 Norm = Literal["l1", "l2", "squared", "smooth"]
-Columns = Callable[[str], Sequence[int]]
-"""State variable (a site, a joint, a sensor) → its columns; raises for a name that the state does not hold."""
+
+Residual = Callable[[Tensor, Tensor], Tensor]
+"""States (..., nx) that were reached and actions (..., nu) that led there → (..., n)."""
 
 
-class _Term(BaseModel):
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+class Layout(Protocol):
+    """Where a state holds what; every method raises ValueError for a name that the state does not hold."""
 
-    weight: float = Field(1.0, ge=0)
+    def joint(self, name: str) -> int:
+        """The column of a hinge's or a slide's position."""
+        ...
+
+    def is_angle(self, column: int) -> bool:
+        """Whether a column wraps at 2π."""
+        ...
+
+    def rates(self, names: tuple[str, ...]) -> list[int]:
+        """The columns of joints' velocities; of all joints if none is named."""
+        ...
+
+    def site(self, name: str) -> list[int]:
+        """The three columns of a site's position."""
+        ...
+
+    def sensor(self, name: str) -> list[int]:
+        """The columns of a sensor's reading."""
+        ...
+
+
+class Term(BaseModel, ABC):
+    """A term of the cost; ``kind`` says which subclass reads it.
+
+    The norm makes one number of the residual r: ``l1`` Σ|r|, ``l2`` ‖r‖, ``squared`` ‖r‖², and ``smooth``
+    √(‖r‖² + width²) − width, a parabola near zero and a cone far away.
+    """
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
+
+    kind: str
+    weight: float = Field(default=1.0, ge=0)
     norm: Norm = "squared"
-    width: float = Field(0.05, gt=0, description="where the smooth norm turns from a parabola into a cone")
+    width: float = Field(default=0.05, gt=0)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _by_kind(cls, given: Any, handler: ModelWrapValidatorHandler[Self]) -> "Term":
+        if cls is not Term or isinstance(given, Term):
+            return handler(given) if cls is not Term else given
+        return _KINDS[_Kind.model_validate(given).kind].model_validate(given)
+
+    @abstractmethod
+    def residual(self, layout: Layout, goal: Tensor) -> Residual:
+        """What should become zero.
+
+        Args:
+            layout: where the state holds what.
+            goal: (3,) this episode's goal; empty where the task has none.
+
+        Raises:
+            ValueError: if the state does not hold a name, or a goal is needed and there is none.
+        """
+
+    def sites(self) -> tuple[str, ...]:
+        """The sites that the term needs in the state."""
+        return ()
+
+    def sensors(self) -> tuple[str, ...]:
+        """The sensors that the term needs in the state."""
+        return ()
+
+    def step_cost(self, layout: Layout, goal: Tensor) -> StepCost:
+        """The norm of the residual at every step, not weighted."""
+        residual = self.residual(layout, goal)
+
+        def cost(states: Tensor, actions: Tensor) -> Tensor:
+            reached = states[..., 1:, :]
+            return self._norm(residual(reached, actions.expand(*reached.shape[:-1], -1)))
+
+        return cost
+
+    def _norm(self, residual: Tensor) -> Tensor:
+        if self.norm == "l1":
+            return residual.abs().sum(dim=-1)
+        if self.norm == "l2":
+            return _length(residual).squeeze(-1)
+        squared = residual.square().sum(dim=-1)
+        if self.norm == "smooth":
+            return (squared + self.width**2).sqrt() - self.width
+        return squared
 
 
-class SiteDistance(_Term):
-    """From a site to the goal, a fixed point or another site, m."""
+class SiteDistance(Term):
+    """From a site to the goal, to a fixed point or to another site, m."""
 
     kind: Literal["site-distance"]
     site: str
-    to: Literal["goal"] | tuple[float, float, float] | str = "goal"
+    to: str | tuple[float, float, float] = "goal"
+
+    def sites(self) -> tuple[str, ...]:
+        """The site, and the other one if there is one."""
+        return (self.site, self.to) if isinstance(self.to, str) and self.to != "goal" else (self.site,)
+
+    def residual(self, layout: Layout, goal: Tensor) -> Residual:
+        """(..., 3)."""
+        site = layout.site(self.site)
+        if isinstance(self.to, tuple):
+            point = goal.new_tensor(self.to)
+            return lambda states, actions: states[..., site] - point
+        if self.to != "goal":
+            other = layout.site(self.to)
+            return lambda states, actions: states[..., site] - states[..., other]
+        if not len(goal):
+            raise ValueError("to: goal, but the task has no goal; give task.goal a point or a box, or go to a site.")
+        return lambda states, actions: states[..., site] - goal
 
 
-class Posture(_Term):
-    """From joint positions to a pose; joints that are not named are free."""
+class Posture(Term):
+    """From joint positions to a pose, rad or m; joints that are not named are free."""
 
     kind: Literal["posture"]
-    pose: dict[str, float]
+    pose: dict[str, float] = Field(min_length=1)
+
+    def residual(self, layout: Layout, goal: Tensor) -> Residual:
+        """(..., joints in the pose); angles the short way round."""
+        columns = [layout.joint(name) for name in self.pose]
+        pose = goal.new_tensor(list(self.pose.values()))
+        wraps = torch.tensor([layout.is_angle(column) for column in columns], device=goal.device)
+
+        def residual(states: Tensor, actions: Tensor) -> Tensor:
+            apart = states[..., columns] - pose
+            return torch.where(wraps, torch.atan2(apart.sin(), apart.cos()), apart)
+
+        return residual
 
 
-class Velocity(_Term):
-    """Joint velocities."""
+class Velocity(Term):
+    """Joint velocities, rad/s or m/s; of all joints if none is named."""
 
     kind: Literal["velocity"]
+    joints: tuple[str, ...] = ()
+
+    def residual(self, layout: Layout, goal: Tensor) -> Residual:
+        """(..., velocities)."""
+        rates = layout.rates(self.joints)
+        return lambda states, actions: states[..., rates]
 
 
-class Control(_Term):
-    """Actions."""
+class Control(Term):
+    """Actions, scaled to [-1, 1]."""
 
     kind: Literal["control"]
 
+    def residual(self, layout: Layout, goal: Tensor) -> Residual:
+        """(..., nu)."""
+        return lambda states, actions: actions
 
-class Contact(_Term):
-    """A touch or force sensor's reading against a wanted one."""
+
+class Contact(Term):
+    """A touch or force sensor's reading against a wanted one, N; of a force sensor, the force's size."""
 
     kind: Literal["contact"]
     sensor: str
     wanted: float = 0.0
 
+    def sensors(self) -> tuple[str, ...]:
+        """The sensor."""
+        return (self.sensor,)
 
-Term = Annotated[SiteDistance | Posture | Velocity | Control | Contact, Field(discriminator="kind")]
-
-
-def step_cost(term: Term, columns: Columns, velocities: Sequence[int], goal: Tensor) -> StepCost:
-    """The unweighted step cost of a term.
-
-    Args:
-        term: the term.
-        columns: where the state holds a name.
-        velocities: the state's joint velocities.
-        goal: (3,) this episode's goal; empty where the task has none.
-    """
-    residual = _residual(term, columns, velocities, goal)
-    return lambda states, actions: _norm(residual(states[..., 1:, :], actions), term.norm, term.width)
+    def residual(self, layout: Layout, goal: Tensor) -> Residual:
+        """(..., 1)."""
+        columns = layout.sensor(self.sensor)
+        if len(columns) == 1:
+            return lambda states, actions: states[..., columns] - self.wanted
+        return lambda states, actions: _length(states[..., columns]) - self.wanted
 
 
-def _residual(
-    term: Term, columns: Columns, velocities: Sequence[int], goal: Tensor
-) -> Callable[[Tensor, Tensor], Tensor]:
-    if isinstance(term, SiteDistance):
-        site = list(columns(term.site))
-        if term.to == "goal":
-            if not len(goal):
-                raise ValueError(
-                    f"a site-distance of {term.site!r} goes to the goal, and task.goal is not given."
-                )
-            return lambda states, actions: states[..., site] - goal
-        if isinstance(term.to, str):
-            other = list(columns(term.to))
-            return lambda states, actions: states[..., site] - states[..., other]
-        point = torch.tensor(term.to, device=goal.device)
-        return lambda states, actions: states[..., site] - point
-    if isinstance(term, Posture):
-        joints = [column for joint in term.pose for column in columns(joint)]
-        pose = torch.tensor(list(term.pose.values()), device=goal.device)
-        return lambda states, actions: states[..., joints] - pose
-    if isinstance(term, Velocity):
-        rates = list(velocities)
-        return lambda states, actions: states[..., rates]
-    if isinstance(term, Control):
-        return lambda states, actions: actions.expand(states.shape[0], -1, -1, -1)
-    sensor = list(columns(term.sensor))
-    return lambda states, actions: states[..., sensor] - term.wanted
+def _length(vectors: Tensor) -> Tensor:
+    """(..., n) to (..., 1); its slope at zero is zero, not NaN."""
+    length: Tensor = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
+    return length
 
 
-def _norm(residual: Tensor, norm: Norm, width: float) -> Tensor:
-    if norm == "l1":
-        return residual.abs().sum(dim=-1)
-    squared = residual.square().sum(dim=-1)
-    if norm == "l2":
-        return squared.sqrt()
-    if norm == "smooth":
-        return (squared + width**2).sqrt() - width
-    return squared
+class _Kind(BaseModel):
+    kind: Literal["site-distance", "posture", "velocity", "control", "contact"]
 
 
-def weights(terms: Mapping[str, Term]) -> dict[str, float]:
-    """The weight of every term, by name."""
-    return {name: term.weight for name, term in terms.items()}
+_KINDS: Mapping[str, type[Term]] = {
+    "site-distance": SiteDistance,
+    "posture": Posture,
+    "velocity": Velocity,
+    "control": Control,
+    "contact": Contact,
+}

@@ -16,9 +16,7 @@ from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]
 
-_BT709 = (
-    1  # the number that H.264 gives to the colours of HD video, which players assume of untagged files too
-)
+_BT709 = 1  # the number that H.264 gives to the colours of HD video, which players assume of untagged files too
 
 
 class VideoWriter:

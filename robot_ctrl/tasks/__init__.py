@@ -19,11 +19,12 @@ TASKS = {
     "finger-spin": "robot_ctrl.tasks.finger_spin:FingerSpin",
     "cheetah-run": "robot_ctrl.tasks.cheetah_run:CheetahRun",
     "half-cheetah": "robot_ctrl.tasks.half_cheetah:HalfCheetah",
+    "mjcf": "robot_ctrl.tasks.mjcf:MjcfTask",
 }
 
 
 def task_class(name: str) -> type[Task]:
-    """The class behind a task's name, ``dmc:domain-task``, ``gym:Id``, a YAML file or ``file.py:Class``.
+    """The class behind a task's name, ``dmc:domain-task``, ``gym:Id`` or ``file.py:Class``.
 
     Raises:
         ConfigError: if there is no such task.
@@ -37,10 +38,6 @@ def task_class(name: str) -> type[Task]:
         return any_environment.task_class(name)
     if ".py:" in name:
         return _from_file(name)
-    if name.endswith((".yaml", ".yml")):
-        from robot_ctrl.tasks import yaml_task
-
-        return yaml_task.task_class(Path(name))
     raise ConfigError(
         unknown("task", name, list(TASKS))
         + " Or give dmc:domain-task, gym:EnvId, a YAML file, or path/to/file.py:MyTask."
@@ -66,9 +63,7 @@ def _from_file(name: str) -> type[Task]:
     file, _, attribute = name.rpartition(":")
     path = Path(file).resolve()
     if not path.is_file():
-        raise ConfigError(
-            f"{file}: there is no such file; a task of your own is named as path/to/file.py:MyTask."
-        )
+        raise ConfigError(f"{file}: there is no such file; a task of your own is named as path/to/file.py:MyTask.")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
@@ -80,9 +75,7 @@ def _from_file(name: str) -> type[Task]:
         raise ConfigError(f"{file}: cannot be imported: {type(error).__name__}: {error}") from error
     found = getattr(module, attribute, None)
     if found is None:
-        classes = [
-            key for key, value in vars(module).items() if isinstance(value, type) and issubclass(value, Task)
-        ]
+        classes = [key for key, value in vars(module).items() if isinstance(value, type) and issubclass(value, Task)]
         raise ConfigError(f"{file}: " + unknown("class", attribute, classes))
     return _checked(found, name)
 

@@ -85,7 +85,7 @@ def _gymnasium(environment: str) -> type[Task]:
             from hardware.gymnasium_robot import GymnasiumRobot
 
             robot = GymnasiumRobot(environment, action_repeat=action_repeat)
-            self._adopt(robot, action_repeat, env_steps_per_episode or robot.episode_steps or 1000)
+            self._adopt(robot, action_repeat, env_steps_per_episode or (robot.episode_steps or 1000) * action_repeat)
 
     GymnasiumTask.__doc__ = f"Gymnasium {environment}, reward learned."
     return GymnasiumTask

@@ -5,10 +5,11 @@ from typing import Any, ClassVar
 
 import mujoco
 import numpy as np
+import torch
 from torch import Tensor
 
 from hardware.arms.so101 import so101
-from hardware.robot import Observation
+from hardware.robot import Observation, RobotSpec
 from models.state import CommandColumns, StateSpec
 from planners.cost import Cost, StepwiseCost, control_effort
 from robot_ctrl.action_scale import ActionScale
@@ -28,15 +29,14 @@ class ArmReach(Task):
     defaults: ClassVar[dict[str, Any]] = {
         "episodes": 30,
         "planner": {"horizon": 10},
-        "learning": {"base_policy": "coloured", "random_episodes": 4, "show_episodes": 4},
+        "learning": {"base_policy": "uniform", "random_episodes": 10, "show_episodes": 4},
     }
 
     def __init__(self, *, episode_steps: int = 50, speed: float = 1.5, control_rate: float = 20.0) -> None:
         self.robot = so101(control_rate=control_rate, on_reset=draw_start)
         self.episode_steps = episode_steps
-        spec = self.robot.spec
-        self.action_scale = ActionScale.delta(spec, speed, self.period)
-        self.state_spec = arm_state(self.action_scale, tuple(joint.name for joint in spec.joints), ())
+        self.action_scale = ActionScale.delta(self.robot.spec, speed, self.period)
+        self.state_spec = arm_state(self.robot.spec, self.action_scale)
 
     def state(self, observation: Observation) -> Array:
         """Joint positions and velocities, the tip's position, and the commands in force."""
@@ -50,7 +50,8 @@ class ArmReach(Task):
         """The tip's distance to the target, and a little effort."""
 
         def distance(states: Tensor, actions: Tensor) -> Tensor:
-            return (states[..., 1:, _TIP] - goal).norm(dim=-1)
+            distances: Tensor = torch.linalg.vector_norm(states[..., 1:, _TIP] - goal, dim=-1)
+            return distances
 
         return StepwiseCost(
             {"distance": distance, "control": control_effort}, weights={"distance": 10.0, "control": 0.003}
@@ -69,10 +70,11 @@ class ArmReach(Task):
         return {"start_distance": _distance(observations[0]), "final_distance": _distance(observations[-1])}
 
 
-def arm_state(scale: ActionScale, joints: tuple[str, ...], more: tuple[str, ...]) -> StateSpec:
-    """Joint positions, velocities, the tip, ``more``, and last the commands that delta targets move."""
-    names = (*joints, *(f"{joint}_rate" for joint in joints), "tip_x", "tip_y", "tip_z", *more)
+def arm_state(spec: RobotSpec, scale: ActionScale, more: tuple[str, ...] = ()) -> StateSpec:
+    """Joint positions, rates, the tip's position, ``more``, and last the commands that delta targets move."""
+    joints = tuple(joint.name for joint in spec.joints)
     count = len(joints)
+    names = (*joints, *(f"{joint}_rate" for joint in joints), "tip_x", "tip_y", "tip_z", *more)
     command = CommandColumns(
         columns=tuple(range(len(names), len(names) + count)),
         step=tuple(scale.step.tolist()),

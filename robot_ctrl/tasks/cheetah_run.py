@@ -11,7 +11,6 @@ from models.state import StateSpec
 from planners.cost import Cost, StepwiseCost
 from robot_ctrl.action_scale import ActionScale
 from robot_ctrl.task import Array, Task
-from robot_ctrl.tolerance import linear_tolerance
 
 RUN_SPEED = 10.0
 """The reward grows linearly with the torso's forward speed up to this one, m/s."""
@@ -24,7 +23,7 @@ class CheetahRun(Task):
 
     def __init__(self, *, action_repeat: int = 2) -> None:
         self.robot = DmControlRobot(
-            "cheetah", "run", action_repeat=action_repeat, sensors=("torso_subtreelinvel",)
+            "cheetah", "run", action_repeat=action_repeat, points={"velocity_of_torso": "sensor:torso_subtreelinvel"}
         )
         self.env_steps_per_action = action_repeat
         self.episode_steps = 1000 // action_repeat
@@ -36,7 +35,7 @@ class CheetahRun(Task):
     def state(self, observation: Observation) -> Array:
         """Joint positions without the horizontal one, rates, and the torso's speed."""
         values = observation.values
-        return np.concatenate([values["qpos"][1:], values["qvel"], values["torso_subtreelinvel"][:1]])
+        return np.concatenate([values["qpos"][1:], values["qvel"], values["velocity_of_torso"][:1]])
 
     def cost(self, goal: Tensor) -> Cost:
         """1 − the suite's reward, without its lower bound at standing still."""

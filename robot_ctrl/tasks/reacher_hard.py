@@ -24,9 +24,7 @@ class ReacherHard(Task):
     defaults: ClassVar[dict[str, Any]] = {"env_steps": 25_000, "episodes": 50, "planner": {"horizon": 12}}
 
     def __init__(self, *, action_repeat: int = 4) -> None:
-        self.robot = DmControlRobot(
-            "reacher", "hard", action_repeat=action_repeat, points={"target": "geom:target"}
-        )
+        self.robot = DmControlRobot("reacher", "hard", action_repeat=action_repeat, points={"target": "geom:target"})
         self.env_steps_per_action = action_repeat
         self.episode_steps = 1000 // action_repeat
         names = ("shoulder", "wrist", "shoulder_rate", "wrist_rate")
@@ -45,7 +43,7 @@ class ReacherHard(Task):
         """0 on the target, and the distance to it with a steep last centimetre; fast motion near it costs."""
 
         def miss(states: Tensor, actions: Tensor) -> Tensor:
-            distance = (finger(states[..., 1:, :]) - goal).norm(dim=-1)
+            distance: Tensor = torch.linalg.vector_norm(finger(states[..., 1:, :]) - goal, dim=-1)
             return distance / 0.24 + 0.5 * (1 - torch.exp(-((distance / TOUCHING) ** 2)))
 
         return StepwiseCost({"miss": miss})
