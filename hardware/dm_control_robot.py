@@ -1,5 +1,6 @@
 """Any task of the DeepMind control suite as a robot."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,7 +30,7 @@ class DmControlRobot(Simulation):
         domain: the suite's domain, such as "cartpole".
         task: the domain's task, such as "swingup".
         action_repeat: environment steps per command.
-        points: world positions to observe: value's name to "site:NAME", "geom:NAME" or "body:NAME".
+        points: what else to observe: value's name to "site:NAME", "geom:NAME", "body:NAME" or "sensor:NAME".
         cameras: cameras whose pictures go into observations.
         time_limit: seconds of an episode; None for the task's own.
         clock: the clock to advance; a VirtualClock of its own if None.
@@ -74,9 +75,7 @@ class DmControlRobot(Simulation):
         )
         super().__init__(spec, clock)
         limit = self._env._step_limit
-        self.episode_steps = (
-            float(np.ceil(np.ceil(limit - 1e-9) / action_repeat)) if np.isfinite(limit) else np.inf
-        )
+        self.episode_steps = limit if np.isinf(limit) else float(-(-_ceil(limit) // action_repeat))
         self._points = Points(model, points or {})
         self._reward = 0.0
         self._terminated = False
@@ -110,8 +109,7 @@ class DmControlRobot(Simulation):
     def _advance(self, command: Array) -> None:
         if self._terminated or self._truncated:
             raise EpisodeOverError(
-                f"{self.spec.name}: the episode ended after {self.env_steps} environment steps; "
-                f"call reset(seed)"
+                f"{self.spec.name}: the episode ended after {self.env_steps} environment steps; call reset(seed)"
             )
         self._reward = 0.0
         for _ in range(self._repeat):
@@ -138,6 +136,11 @@ class DmControlRobot(Simulation):
 
     def _model_and_data(self) -> tuple[Any, Any]:
         return self._env.physics.model.ptr, self._env.physics.data.ptr
+
+
+def _ceil(number: float) -> int:
+    """Rounded up, but for rounding errors."""
+    return math.ceil(number - 1e-9)
 
 
 def _load(domain: str, task: str, time_limit: float | None) -> Any:

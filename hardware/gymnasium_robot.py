@@ -28,7 +28,7 @@ class GymnasiumRobot(Simulation):
     Args:
         env_id: the registered name, such as "HalfCheetah-v5".
         action_repeat: environment steps per command.
-        points: world positions to observe: value's name to "site:NAME", "geom:NAME" or "body:NAME".
+        points: what else to observe: value's name to "site:NAME", "geom:NAME", "body:NAME" or "sensor:NAME".
         cameras: cameras whose pictures go into observations.
         clock: the clock to advance; a VirtualClock of its own if None.
         **kwargs: handed to ``gymnasium.make``.
@@ -100,9 +100,7 @@ class GymnasiumRobot(Simulation):
         simulator = self._require_simulator()
         episode = [self._reward, self._terminated, self._truncated, self._elapsed(), self.env_steps]
         head = np.array(episode, dtype=np.float64)
-        return np.concatenate(
-            [head, self._command, self._observation, take_snapshot(simulator.model, simulator.data)]
-        )
+        return np.concatenate([head, self._command, self._observation, take_snapshot(simulator.model, simulator.data)])
 
     def set_state(self, state: Array) -> None:
         """Put the environment into a state from ``get_state``; the clock goes on.
@@ -130,8 +128,7 @@ class GymnasiumRobot(Simulation):
     def _advance(self, command: Array) -> None:
         if self._terminated or self._truncated:
             raise EpisodeOverError(
-                f"{self.spec.name}: the episode ended after {self.env_steps} environment steps; "
-                f"call reset(seed)"
+                f"{self.spec.name}: the episode ended after {self.env_steps} environment steps; call reset(seed)"
             )
         self._reward = 0.0
         action = command.astype(self._env.action_space.dtype)
@@ -160,9 +157,7 @@ class GymnasiumRobot(Simulation):
 
     def _model_and_data(self) -> tuple[Any, Any]:
         if self._simulator is None:
-            raise RenderingUnavailableError(
-                f"{self.spec.name} is not a MuJoCo environment: there is no model to draw"
-            )
+            raise RenderingUnavailableError(f"{self.spec.name} is not a MuJoCo environment: there is no model to draw")
         return self._simulator.model, self._simulator.data
 
     def _joint_names(self) -> list[str]:

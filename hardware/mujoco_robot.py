@@ -16,6 +16,7 @@ from hardware.robot import Array, CameraSpec, CommandMode, JointSpec, RobotSpec
 from hardware.simulated import Simulation
 
 ResetFunction = Callable[[Any, Any, np.random.Generator], None]
+_VALUES = ("joint_position", "joint_velocity", "qpos", "qvel", "command", "terminated")
 _STATE = mujoco.mjtState.mjSTATE_INTEGRATION
 _JOINT_TRANSMISSIONS = (int(mujoco.mjtTrn.mjTRN_JOINT), int(mujoco.mjtTrn.mjTRN_JOINTINPARENT))
 _SCALAR_JOINTS = (int(mujoco.mjtJoint.mjJNT_HINGE), int(mujoco.mjtJoint.mjJNT_SLIDE))
@@ -44,7 +45,8 @@ class MujocoRobot(Simulation):
         velocity_limit: largest joint speed, rad/s or m/s, for all joints or one each; None for no limit.
         acceleration_limit: largest joint acceleration, rad/s² or m/s², likewise.
         park_pose: (nu,) where the robot is left, in command units.
-        points: world positions to observe: value's name to "site:NAME", "geom:NAME" or "body:NAME".
+        points: what else to observe: value's name to "site:NAME", "geom:NAME", "body:NAME" or
+            "sensor:NAME" (under its own name every sensor is observed anyway).
         cameras: cameras whose pictures go into observations.
         keyframe: name of the keyframe to start from; None starts from the model's reference pose.
         on_reset: called as ``on_reset(model, data, rng)`` at every reset to draw the start.
@@ -101,6 +103,8 @@ class MujocoRobot(Simulation):
         super().__init__(spec, clock)
         self._points = Points(self.model, points or {})
         self._sensors = _sensor_slices(self.model)
+        _check_distinct(name, [*_VALUES, *(points or {}), *self._sensors])
+        self._gear = np.where(self.model.actuator_gear[:, 0] == 0, 1.0, self.model.actuator_gear[:, 0])
         self._keyframe = None if keyframe is None else _keyframe_id(self.model, keyframe)
         self._on_reset = on_reset
         self._diverged = False
@@ -119,9 +123,7 @@ class MujocoRobot(Simulation):
             ValueError: if the state is of another model.
         """
         if state.shape != self._before.shape:
-            raise ValueError(
-                f"the state has shape {state.shape}; this model's has shape {self._before.shape}"
-            )
+            raise ValueError(f"the state has shape {state.shape}; this model's has shape {self._before.shape}")
         mujoco.mj_setState(self.model, self.data, np.ascontiguousarray(state, dtype=np.float64), _STATE)
         mujoco.mj_forward(self.model, self.data)
         self._command = self.data.ctrl[self._actuators].copy()
@@ -169,12 +171,9 @@ class MujocoRobot(Simulation):
         mujoco.mj_forward(self.model, self.data)
         self.data.ctrl[:] = 0.0
         if self.spec.command_mode == "position":
-            held = self.data.actuator_length / np.where(
-                self.model.actuator_gear[:, 0] == 0, 1, self.model.actuator_gear[:, 0]
-            )
+            held = self.data.actuator_length / self._gear
             limited = self.model.actuator_ctrllimited.astype(bool)
-            low, high = self.model.actuator_ctrlrange.T
-            self.data.ctrl[:] = np.where(limited, np.clip(held, low, high), held)
+            self.data.ctrl[:] = np.where(limited, np.clip(held, *self.model.actuator_ctrlrange.T), held)
         mujoco.mj_forward(self.model, self.data)
         self._command = self.data.ctrl[self._actuators].copy()
         self._diverged = False
@@ -191,19 +190,17 @@ class MujocoRobot(Simulation):
             mujoco.mj_setState(self.model, self.data, self._before, _STATE)
             mujoco.mj_forward(self.model, self.data)
             self._diverged = True
-            self.stop(
-                f"the simulation diverged at {self.data.time:.3f} s under the command {command}; call reset()"
-            )
+            self.stop(f"the simulation diverged at {self.data.time:.3f} s under the command {command}; call reset()")
 
     def _divergence_warnings(self) -> int:
         return sum(self.data.warning[warning].number for warning in _DIVERGED)
 
     def _values(self) -> dict[str, Array]:
         data = self.data
-        position, velocity = self._joint_state()
+        commanded, gear = self._actuators, self._gear[self._actuators]
         values = {
-            "joint_position": position,
-            "joint_velocity": velocity,
+            "joint_position": data.actuator_length[commanded] / gear,
+            "joint_velocity": data.actuator_velocity[commanded] / gear,
             "qpos": data.qpos.copy(),
             "qvel": data.qvel.copy(),
             "command": self._command.copy(),
@@ -212,14 +209,6 @@ class MujocoRobot(Simulation):
         values.update(self._points.read(data))
         values.update({name: data.sensordata[where].copy() for name, where in self._sensors.items()})
         return values
-
-    def _joint_state(self) -> tuple[Array, Array]:
-        gear = self.model.actuator_gear[self._actuators, 0]
-        gear = np.where(gear == 0, 1.0, gear)
-        return (
-            self.data.actuator_length[self._actuators] / gear,
-            self.data.actuator_velocity[self._actuators] / gear,
-        )
 
     def _model_and_data(self) -> tuple[Any, Any]:
         return self.model, self.data
@@ -233,9 +222,7 @@ def _compile(path: str | Path) -> Any:
         return mujoco.MjModel.from_xml_path(str(path))
     except ValueError as error:
         reason = " ".join(str(error).split())
-        raise ValueError(
-            f"{path} is not a valid MJCF model: {reason} Correct the file and try again."
-        ) from error
+        raise ValueError(f"{path} is not a valid MJCF model: {reason} Correct the file and try again.") from error
 
 
 def _model_name(model: Any) -> str:
@@ -262,9 +249,7 @@ def _actuator_ids(model: Any, names: Sequence[str] | None) -> list[int]:
     for name in names:
         index = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_ACTUATOR, name)
         if index < 0:
-            raise ValueError(
-                unknown("actuator", name, object_names(model, mujoco.mjtObj.mjOBJ_ACTUATOR, model.nu))
-            )
+            raise ValueError(unknown("actuator", name, object_names(model, mujoco.mjtObj.mjOBJ_ACTUATOR, model.nu)))
         ids.append(index)
     return ids
 
@@ -303,17 +288,13 @@ def _deduce_mode(model: Any, actuators: Sequence[int]) -> CommandMode:
     return modes.pop()
 
 
-def _per_joint(
-    name: str, limit: float | Sequence[float] | None, count: int
-) -> Sequence[float] | Sequence[None]:
+def _per_joint(name: str, limit: float | Sequence[float] | None, count: int) -> Sequence[float] | Sequence[None]:
     if limit is None:
         return [None] * count
     if isinstance(limit, int | float):
         return [float(limit)] * count
     if len(limit) != count:
-        raise ValueError(
-            f"{name} has {len(limit)} numbers for {count} joints; give one number, or one per joint"
-        )
+        raise ValueError(f"{name} has {len(limit)} numbers for {count} joints; give one number, or one per joint")
     return limit
 
 
@@ -354,6 +335,15 @@ def _sensor_slices(model: Any) -> dict[str, slice]:
         if name := model.sensor(sensor).name:
             slices[name] = slice(start, start + size)
     return slices
+
+
+def _check_distinct(robot: str, names: Sequence[str]) -> None:
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise ValueError(
+            f"{robot}: {', '.join(map(repr, twice))} names more than one value of an observation; rename the "
+            f"sensor or the point"
+        )
 
 
 def _keyframe_id(model: Any, name: str) -> int:

@@ -77,9 +77,7 @@ class SafetyFilter:
                 the fault latched until ``clear_fault``.
         """
         if self._fault is not None:
-            raise StoppedError(
-                f"{self._spec.name}: {self._fault}. Remove the cause, then call clear_fault(robot)."
-            )
+            raise StoppedError(f"{self._spec.name}: {self._fault}. Remove the cause, then call clear_fault(robot).")
         try:
             requested = self._checked(action)
         except CommandRefusedError as error:
@@ -149,12 +147,8 @@ class SafetyFilter:
 
     def _step_range(self, previous: Array, low: Array, high: Array) -> tuple[Array, Array]:
         """The smallest and largest step that the acceleration limit and braking in front of limits allow."""
-        slowest = np.maximum(
-            self._previous_step - self._step_change, -_braking_step(previous - low, self._step_change)
-        )
-        fastest = np.minimum(
-            self._previous_step + self._step_change, _braking_step(high - previous, self._step_change)
-        )
+        slowest = np.maximum(self._previous_step - self._step_change, -_braking_step(previous - low, self._step_change))
+        fastest = np.minimum(self._previous_step + self._step_change, _braking_step(high - previous, self._step_change))
         return slowest, fastest
 
     def _reasons(self, requested: Array, previous: Array) -> tuple[Reason, ...]:
@@ -214,9 +208,7 @@ def _check_limits(spec: RobotSpec, low: Array, high: Array, rate: Array, change:
             )
         for name, limit in (("rate", rate[index]), ("acceleration", change[index])):
             if not limit > 0:
-                raise ValueError(
-                    f"{spec.name}: joint {joint.name!r} has a {name} limit of {limit}; it must be above 0"
-                )
+                raise ValueError(f"{spec.name}: joint {joint.name!r} has a {name} limit of {limit}; it must be above 0")
 
 
 def _braking_step(distance: Array, step_change: Array) -> Array:

@@ -45,6 +45,17 @@ def test_the_spec_is_readable_before_connecting() -> None:
     assert robot.get_observation().values["finger"].shape == (3,)
 
 
+def test_sensors_and_bodies_can_be_observed_by_name() -> None:
+    robot = DmControlRobot("finger", "spin", points={"touch": "sensor:touchtop", "spinner": "body:spinner"})
+    robot.connect()
+    values = robot.get_observation().values
+    physics = robot._env.physics
+    np.testing.assert_array_equal(values["touch"], physics.named.data.sensordata["touchtop"])
+    np.testing.assert_array_equal(values["spinner"], physics.named.data.xpos["spinner"])
+    with pytest.raises(ValueError, match="no sensor 'touchtip'; did you mean 'touchtop'"):
+        DmControlRobot("finger", "spin", points={"touch": "sensor:touchtip"})
+
+
 def test_the_end_of_an_episode() -> None:
     robot = DmControlRobot("cartpole", "balance", action_repeat=3, time_limit=0.1)
     robot.connect()

@@ -119,17 +119,13 @@ def test_what_only_mujoco_environments_can_do() -> None:
 
 
 def test_discrete_actions_are_refused() -> None:
-    with pytest.raises(
-        ValueError, match=r"CartPole-v1 has actions of the kind Discrete\(2\).*continuous actions"
-    ):
+    with pytest.raises(ValueError, match=r"CartPole-v1 has actions of the kind Discrete\(2\).*continuous actions"):
         GymnasiumRobot("CartPole-v1")
 
 
 @pytest.mark.parametrize("env_id", ["HalfCheeta-v5", "HalfCheetah-v99"])
 def test_unknown_names_list_close_ones(env_id: str) -> None:
-    with pytest.raises(
-        ValueError, match=f"no Gymnasium environment '{env_id}'; did you mean .*'HalfCheetah-v5'"
-    ):
+    with pytest.raises(ValueError, match=f"no Gymnasium environment '{env_id}'; did you mean .*'HalfCheetah-v5'"):
         GymnasiumRobot(env_id)
 
 

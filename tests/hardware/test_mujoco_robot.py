@@ -78,9 +78,7 @@ def test_limits_come_from_the_model() -> None:
         (POSITION, "position", [None, None]),
     ],
 )
-def test_the_command_mode_is_read_off_the_actuators(
-    actuators: str, mode: str, commands: list[object]
-) -> None:
+def test_the_command_mode_is_read_off_the_actuators(actuators: str, mode: str, commands: list[object]) -> None:
     spec = make_arm(actuators).spec
     assert spec.command_mode == mode
     assert [joint.command for joint in spec.joints] == commands
@@ -147,9 +145,7 @@ def test_a_subset_of_the_actuators_in_any_order() -> None:
 
 @pytest.mark.parametrize("rate", [30.0, 400.0, 199.0])
 def test_a_rate_that_does_not_fit_is_refused(rate: float) -> None:
-    with pytest.raises(
-        ValueError, match=rf"{rate} Hz does not divide the physics rate of 200 Hz.*control_rate"
-    ):
+    with pytest.raises(ValueError, match=rf"{rate} Hz does not divide the physics rate of 200 Hz.*control_rate"):
         make_arm(control_rate=rate)
 
 
@@ -212,9 +208,7 @@ def test_a_divergence_ends_the_episode_with_the_last_good_state(caplog: pytest.L
 def test_a_file_that_does_not_compile(tmp_path: Path) -> None:
     broken = tmp_path / "broken.xml"
     broken.write_text(ARM.format(actuators='<motor joint="shuolder"/>'))
-    with pytest.raises(
-        ValueError, match=r"broken\.xml is not a valid MJCF model: .*shuolder.*Correct the file"
-    ):
+    with pytest.raises(ValueError, match=r"broken\.xml is not a valid MJCF model: .*shuolder.*Correct the file"):
         MujocoRobot(broken, control_rate=50)
     with pytest.raises(ValueError, match=r"no MJCF file .*missing\.xml"):
         MujocoRobot(tmp_path / "missing.xml", control_rate=50)
@@ -225,9 +219,10 @@ def test_a_file_that_does_not_compile(tmp_path: Path) -> None:
     [
         ({"points": {"tip": "site:hnad"}}, "'tip'.*no site 'hnad'; did you mean 'hand'"),
         ({"points": {"tip": "hand"}}, "'tip' is 'hand'; write site:NAME"),
-        ({"points": {"tip": "joint:elbow"}}, "write site:NAME, geom:NAME or body:NAME"),
+        ({"points": {"tip": "joint:elbow"}}, "write site:NAME, geom:NAME, body:NAME or sensor:NAME"),
         ({"actuators": ["m3"]}, "no actuator 'm3'"),
         ({"keyframe": "bend"}, "no keyframe 'bend'; did you mean 'bent'"),
+        ({"points": {"elbow_encoder": "site:hand"}}, "'elbow_encoder' names more than one value.*rename"),
         ({"velocity_limit": [1.0]}, "velocity_limit has 1 numbers for 2 joints"),
     ],
 )

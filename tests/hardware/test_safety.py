@@ -17,9 +17,7 @@ PERIOD = 0.1
 class RecordingRobot:
     """Takes every command and remembers it; its joints stay where they are."""
 
-    def __init__(
-        self, spec: RobotSpec, position: Sequence[float] | None = None, observes_command: bool = True
-    ):
+    def __init__(self, spec: RobotSpec, position: Sequence[float] | None = None, observes_command: bool = True):
         self.spec = spec
         self.is_connected = True
         self.clock = VirtualClock()

@@ -29,9 +29,7 @@ def forward_kinematics(pan: float, lift: float, elbow: float, wrist: float) -> n
     return np.array([radius * np.cos(pan), radius * np.sin(pan), height])
 
 
-@pytest.mark.parametrize(
-    "pose", [(0, 0, 0, 0), (0.7, -0.4, 0.9, 0.5), (-1.5, 1.2, -1.0, 1.4), (1.9, -1.7, 1.6, -1.6)]
-)
+@pytest.mark.parametrize("pose", [(0, 0, 0, 0), (0.7, -0.4, 0.9, 0.5), (-1.5, 1.2, -1.0, 1.4), (1.9, -1.7, 1.6, -1.6)])
 def test_the_tip_is_where_the_link_lengths_say(pose: tuple[float, ...]) -> None:
     robot = so101(on_reset=lambda model, data, rng: data.qpos.__setitem__(slice(0, 4), pose))
     robot.connect()
@@ -125,6 +123,4 @@ def test_a_puck_can_be_pushed_across_the_table() -> None:
     left = robot.get_observation().values
     for _ in range(25):
         safety.send(robot, ready)
-    np.testing.assert_allclose(
-        robot.get_observation().values["puck"], left["puck"], atol=1e-4, err_msg="it stops"
-    )
+    np.testing.assert_allclose(robot.get_observation().values["puck"], left["puck"], atol=1e-4, err_msg="it stops")
