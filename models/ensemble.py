@@ -12,10 +12,11 @@ from models.dynamics import Rollout
 from models.features import Features
 from models.fitting import Data, FitReport, Loss, Progress, descend
 from models.inference import FrozenNetwork, Precision
+from models.lean_rollout import roll_out_fast
 from models.network import EnsembleNetwork
 from models.normalizer import Normalizer
 from models.propagation import Propagation
-from models.rollout import Doubt, Futures, draw_doubt, roll_out, roll_out_differentiably
+from models.rollout import Doubt, Futures, draw_doubt, roll_out_differentiably
 from models.split import bootstrap_tables, holdout_rows
 from models.state import StateSpec
 from models.transitions import Transitions
@@ -399,7 +400,7 @@ class ProbabilisticEnsemble:
         if torch.is_grad_enabled() and (actions.requires_grad or state.requires_grad):
             return self._roll(state, actions, generator, self._frozen_exact, roll_out_differentiably)
         with torch.no_grad():
-            return self._roll(state, actions, generator, self._frozen, roll_out)
+            return self._roll(state, actions, generator, self._frozen, roll_out_fast)
 
     def _particles_for(self, state: Tensor, noisy: bool) -> int:
         planning = self.elite_count

@@ -200,6 +200,10 @@ class FrozenNetwork:
         std.add_(self._min_variance[members].unsqueeze(1)).sqrt_()
         after.add_(torch.addcmul(self._change_mean, std, noise, out=std))
 
+    def with_change_mean(self, weights: Tensor) -> Tensor:
+        """Weights (n, h + 1) of the changes, biases last, that add the mean change as well."""
+        return torch.cat([weights[:, :-1], weights[:, -1:] + self._change_mean.unsqueeze(-1)], -1)
+
     def reward(self, raw: Tensor) -> Tensor:
         """The rewards (...) in raw outputs (..., O)."""
         return raw[..., self._reward_column] + self._reward_mean

@@ -5,7 +5,8 @@ from torch import Generator
 
 from models import inference
 from models.ensemble import ProbabilisticEnsemble
-from models.rollout import draw_doubt, roll_out, roll_out_differentiably
+from models.lean_rollout import fits
+from models.rollout import Doubt, draw_doubt, roll_out, roll_out_differentiably
 from models.state import CommandColumns, StateSpec
 
 MIXED = StateSpec(
@@ -135,3 +136,30 @@ def test_rollouts_work_in_inference_mode_and_out_of_it():
     with torch.inference_mode():
         inside = model.rollout(torch.ones(2), torch.ones(3, 2, 1)).states.clone()
     assert torch.equal(inside, model.rollout(torch.ones(2), torch.ones(3, 2, 1)).states)
+
+
+@pytest.mark.parametrize("start", [(20,), (33, 20), (2, 33, 20)])
+def test_the_lean_path_of_a_small_network_equals_the_plain_one(start):
+    spec = StateSpec(tuple(map(str, range(20))), action_size=6)
+    model = random_model(spec, members=1, head="deterministic", hidden=(50,), particles=1)
+    generator = Generator().manual_seed(2)
+    state = torch.randn(start, generator=generator)
+    actions = torch.rand(33, 5, 6, generator=generator) * 2 - 1
+    nothing = Doubt(None, None, None)
+    assert fits(model.features, model._frozen, nothing)
+    lean = model.rollout(state, actions).states
+    particles = state.expand(len(lean), 33, 20)
+    plain = roll_out_differentiably(model.features, model._frozen_exact, particles, actions, nothing).states
+    assert torch.allclose(lean, plain.detach(), atol=2e-5)
+
+
+def test_models_with_more_to_say_do_not_take_the_lean_path():
+    nothing = Doubt(None, None, None)
+    settings = {"members": 1, "head": "deterministic", "particles": 1}
+    for model in (
+        random_model(LINEAR, **settings, hidden=(8,), learn_reward=True),
+        random_model(MIXED, **settings, hidden=(8,)),
+        random_model(LINEAR, **settings, hidden=(8,), precision="bf16"),
+        random_model(LINEAR, **settings, hidden=(8, 8)),
+    ):
+        assert not fits(model.features, model._frozen, nothing)
