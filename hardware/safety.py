@@ -64,6 +64,9 @@ class SafetyFilter:
         Args:
             observation: what the robot reads now, whose ``command`` (or position) the first command starts
                 from; None reads the robot when the first command comes.
+
+        Raises:
+            CommandRefusedError: if the observation's command is not finite.
         """
         self._previous = None if observation is None else self._start(observation)
         self._previous_step = np.zeros(self._spec.action_size)
@@ -73,25 +76,24 @@ class SafetyFilter:
 
         Raises:
             StoppedError: while a fault is latched.
-            CommandRefusedError: if the action is not finite or has the wrong shape; the robot is stopped and
-                the fault latched until ``clear_fault``.
+            CommandRefusedError: if the action, or where the robot says it is, is not finite or has the wrong
+                shape; the robot is stopped and the fault latched until ``clear_fault``.
         """
         if self._fault is not None:
             raise StoppedError(f"{self._spec.name}: {self._fault}. Remove the cause, then call clear_fault(robot).")
         try:
             requested = self._checked(action)
+            previous = self._start(robot.get_observation()) if self._previous is None else self._previous
         except CommandRefusedError as error:
             self._fault = str(error)
             robot.stop(self._fault)
             raise
-        if self._previous is None:
-            self._previous = self._start(robot.get_observation())
-        sent = self._limited(requested, self._previous)
+        sent = self._limited(requested, previous)
         unchanged = bool((sent == requested).all())
-        reasons = () if unchanged else self._reasons(requested, self._previous)
+        reasons = () if unchanged else self._reasons(requested, previous)
         receipt = robot.send_action(sent)
-        self._previous_step = receipt.sent - self._previous
-        self._previous = receipt.sent
+        self._previous_step = receipt.sent - previous
+        self._previous = receipt.sent.copy()
         return replace(receipt, requested=requested, reasons=reasons + receipt.reasons)
 
     def clear_fault(self, robot: Robot) -> None:
@@ -119,12 +121,16 @@ class SafetyFilter:
 
     def _start(self, observation: Observation) -> Array:
         """The command that the robot is following before the first of ours."""
-        values = observation.values
-        if "command" in values:
-            return np.array(values["command"], dtype=np.float64)
-        if self._spec.command_mode == "position":
-            return np.array(values["joint_position"], dtype=np.float64)
-        return np.zeros(self._spec.action_size)
+        source = "command" if "command" in observation.values else "joint_position"
+        if source == "joint_position" and self._spec.command_mode != "position":
+            return np.zeros(self._spec.action_size)
+        start = np.array(observation.values[source], dtype=np.float64)
+        if not np.isfinite(start).all():
+            raise CommandRefusedError(
+                f"{self._spec.name}: there is nothing to start from, for the robot reports a {source} of {start}; look "
+                f"for a broken sensor, then call clear_fault(robot)"
+            )
+        return start
 
     def _range(self, previous: Array) -> tuple[Array, Array]:
         """The limits, widened to a start outside them: from there commands only move inwards."""

@@ -158,6 +158,16 @@ def test_what_must_not_be_sent_stops_the_robot_and_latches(action: list[float], 
     safety.send(robot, np.array([0.3, 0.3]))
 
 
+def test_a_robot_that_does_not_know_where_it_is_gets_no_command() -> None:
+    robot = RecordingRobot(make_spec(position=(-1, 1)), position=[0.0, np.nan])
+    safety = SafetyFilter(robot.spec)
+    with pytest.raises(CommandRefusedError, match=r"reports a command of \[ 0. nan\]"):
+        safety.send(robot, np.zeros(2))
+    assert robot.sent == []
+    assert len(robot.stops) == 1
+    assert safety.fault is not None
+
+
 def test_the_latch_stays_while_the_robot_refuses_to_clear() -> None:
     class Broken(RecordingRobot):
         def clear_fault(self) -> None:
