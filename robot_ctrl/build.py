@@ -13,7 +13,8 @@ from models.threads import choose_threads
 from planners.registry import planner_class
 from robot_ctrl.config import RunConfig, check_config, merge, parse_overrides, read_yaml
 from robot_ctrl.controller import Controller
-from robot_ctrl.errors import ConfigError
+from robot_ctrl.errors import ConfigError, RunError
+from robot_ctrl.run_folder import RunFolder
 from robot_ctrl.seeds import derive_seed
 from robot_ctrl.settings import check_settings
 from robot_ctrl.task import Task
@@ -115,6 +116,22 @@ def make_parts(config: RunConfig) -> tuple[Task, ProbabilisticEnsemble, Controll
     task.robot.connect()
     model = make_model(config, task)
     return task, model, make_controller(config, task, model), make_safety(config, task)
+
+
+def load_controller(run: Path) -> tuple[Task, Controller, SafetyFilter]:
+    """A run's task with its robot connected, its controller with the last model, and its safety filter.
+
+    Raises:
+        RunError: if the path is no run folder, or nothing has been fitted yet.
+        ConfigError: if the task cannot be built any more, for example because its MJCF is gone.
+    """
+    folder, config = RunFolder.open(run)
+    checkpoint = folder.load_checkpoint()
+    if checkpoint is None or not checkpoint["fits"]:
+        raise RunError(f"{run} has no fitted model yet: let the run finish its random episodes first.")
+    task, model, controller, safety = make_parts(config)
+    model.load_state_dict(checkpoint["model"])
+    return task, controller, safety
 
 
 def _smaller(limit: float | None, other: float | None) -> float | None:

@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from robot_ctrl.build import make_parts
-from robot_ctrl.errors import RunError
+from robot_ctrl.build import load_controller
 from robot_ctrl.loop import run_episode
 from robot_ctrl.run_folder import RunFolder
 from robot_ctrl.seeds import derive_seed
@@ -20,11 +19,7 @@ def evaluate(run: Path, episodes: int, seed: int) -> str:
         RunError: if the run has no checkpoint yet.
     """
     folder, config = RunFolder.open(run)
-    task, model, controller, safety = make_parts(config)
-    checkpoint = folder.load_checkpoint()
-    if checkpoint is None or not checkpoint["fits"]:
-        raise RunError(f"{run} has no fitted model yet: let the run finish its random episodes first.")
-    model.load_state_dict(checkpoint["model"])
+    task, controller, safety = load_controller(run)
     trials: list[dict[str, Any]] = []
     for trial in range(episodes):
         result = run_episode(
@@ -47,7 +42,7 @@ def evaluate(run: Path, episodes: int, seed: int) -> str:
         "task": config.task["name"],
         "seed": config.seed,
         "evaluation_seed": seed,
-        "env_steps": checkpoint["rows"][-1]["env_steps"],
+        "env_steps": int(folder.read_metrics()[-1]["env_steps"]),
         "trials": len(trials),
         "return_median": float(np.median(returns)),
         "return_worst": float(returns.min()),
