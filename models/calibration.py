@@ -9,6 +9,7 @@ from torch import Tensor
 from models.ensemble import ProbabilisticEnsemble
 from models.transitions import Transitions
 from models.uncertainty import split_variance
+from models.unrolling import follows
 
 LEVELS = (0.5, 0.9, 0.95)
 
@@ -95,10 +96,8 @@ def predicted_trajectories(model: ProbabilisticEnsemble, states: Tensor, actions
 
 def contiguous_windows(transitions: Transitions, length: int) -> Tensor:
     """The first rows (W,) of all runs of ``length`` transitions in which each follows the last."""
-    follows = (transitions.episodes[1:] == transitions.episodes[:-1]) & torch.isclose(
-        transitions.states[1:], transitions.next_states[:-1], rtol=1e-4, atol=1e-5
-    ).all(-1)
-    breaks = torch.cat([follows.new_zeros(1), ~follows]).long().cumsum(0)
+    continues = follows(transitions)
+    breaks = torch.cat([continues.new_zeros(1), ~continues]).long().cumsum(0)
     first = torch.arange(max(0, len(transitions) - length + 1), device=breaks.device)
     return first[breaks[first] == breaks[first + length - 1]]
 

@@ -20,6 +20,7 @@ from models.rollout import Doubt, Futures, draw_doubt, roll_out_differentiably
 from models.split import bootstrap_tables, holdout_rows
 from models.state import StateSpec
 from models.transitions import Transitions
+from models.unrolling import Unrolling
 
 __all__ = ["FitReport", "Prediction", "ProbabilisticEnsemble"]
 
@@ -75,6 +76,7 @@ class ProbabilisticEnsemble:
         refit_steps: int = 600,
         patience: int = 5,
         fresh_fraction: float = 0.25,
+        multi_step: int = 1,
         holdout_fraction: float = 0.1,
         holdout_cap: int = 2000,
         seed: int = 0,
@@ -103,6 +105,8 @@ class ProbabilisticEnsemble:
             refit_steps: gradient steps of every later fit, at most; these go on from the last weights.
             patience: evaluations on the holdout without a clear gain until a fit stops.
             fresh_fraction: part of each batch of a refit that is drawn from rows new since the last fit.
+            multi_step: mean predictions are fed back this many steps and judged after each; 1 judges one step
+                only, each further step costs as much again.
             holdout_fraction: part of the rows held out.
             holdout_cap: rows held out, at most.
             seed: of the initial weights, the holdout and the bootstrap.
@@ -116,6 +120,7 @@ class ProbabilisticEnsemble:
         _require(all(width >= 1 for width in hidden), f"hidden is {hidden}; widths must be positive")
         _require(batch_size >= 1, f"batch_size is {batch_size}; it must be at least 1")
         _require(0 <= fresh_fraction < 1, f"fresh_fraction is {fresh_fraction}; it must be in [0, 1)")
+        _require(multi_step >= 1, f"multi_step is {multi_step}; it must be at least 1")
         _require(0 <= holdout_fraction < 1, f"holdout_fraction is {holdout_fraction}; it must be in [0, 1)")
         _require(
             particles >= 1 and particles % planning == 0,
@@ -126,7 +131,7 @@ class ProbabilisticEnsemble:
         self.propagation, self.particles, self.precision = propagation, particles, precision
         self.elite_count, self._bootstrap = planning, bootstrap
         self._batch_size, self._first_steps, self._refit_steps = batch_size, first_steps, refit_steps
-        self._patience, self._fresh_fraction = patience, fresh_fraction
+        self._patience, self._fresh_fraction, self._multi_step = patience, fresh_fraction, multi_step
         self._holdout_fraction, self._holdout_cap, self._seed = holdout_fraction, holdout_cap, seed
         self.learn_reward, self.learn_termination = learn_reward, learn_termination
         targets = self.features.target_size + learn_reward
@@ -238,6 +243,7 @@ class ProbabilisticEnsemble:
             tables=tables,
             fresh=[table[table >= self._rows_seen] if not first else table[:0] for table in tables],
             holdout=(held_out if len(held_out) else rows[: self._holdout_cap]).to(self.device),
+            unrolling=self._unrolling(transitions, held_out),
         )
         steps, losses = descend(
             self._network,
@@ -257,6 +263,11 @@ class ProbabilisticEnsemble:
         self._remember(transitions.states, rows, data.holdout)
         self._freeze()
         return self._report(transitions, data, rows, losses, steps, time.perf_counter() - started)
+
+    def _unrolling(self, transitions: Transitions, held_out: Tensor) -> Unrolling | None:
+        if self._multi_step == 1:
+            return None
+        return Unrolling(self.features, self._inputs, self._targets, transitions, held_out, self._multi_step)
 
     def _check(self, transitions: Transitions) -> None:
         count = len(transitions)
@@ -385,8 +396,9 @@ class ProbabilisticEnsemble:
         """Imagine what N action sequences do; see ``Dynamics``.
 
         Gradients flow to the actions and the state where they are required, then in float32. Without a
-        generator, moment matching leaves each particle to its member and TS1 goes round the members. Without noise
-        (no generator, a deterministic head, ``expectation``) members that keep their particles have one each.
+        generator, moment matching leaves each particle to its member and TS1 goes round the members. Without
+        noise (no generator, a deterministic head, ``expectation``) members that keep their particles have one
+        each.
 
         Args:
             state: (nx,), (N, nx) or (P, N, nx); P a multiple of the planning members.

@@ -8,6 +8,7 @@ from torch import Generator, Tensor
 from torch.nn import functional
 
 from models.network import EnsembleNetwork
+from models.unrolling import Unrolling
 
 Progress = Callable[[int, int, float], None]
 """Called after each evaluation with the steps done, the steps at most, and the mean holdout loss."""
@@ -53,6 +54,7 @@ class Data:
         tables: for each member the rows it learns from.
         fresh: for each member those of them that the previous fit had not seen; empty at the first fit.
         holdout: (K,) rows.
+        unrolling: adds the loss of later steps in training; None trains on one step.
     """
 
     inputs: Tensor
@@ -61,6 +63,7 @@ class Data:
     tables: list[Tensor]
     fresh: list[Tensor]
     holdout: Tensor
+    unrolling: Unrolling | None = None
 
 
 class Loss:
@@ -87,6 +90,8 @@ class Loss:
                 logits, ended, pos_weight=self._end_weight, reduction="none"
             )
             loss = loss + cross_entropy.mean((1, 2))
+        if self._data.unrolling is not None and torch.is_grad_enabled():
+            loss = loss + self._data.unrolling(self._network, rows, mean)
         return loss
 
     def _gather(self, table: Tensor, rows: Tensor) -> Tensor:

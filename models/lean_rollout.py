@@ -12,8 +12,8 @@ from models.rollout import Doubt, Futures, roll_out
 def fits(features: Features, frozen: FrozenNetwork, doubt: Doubt) -> bool:
     """Whether the network is one that ``roll_out_lean`` can evaluate, and is faster at.
 
-    It must be a single float32 network without noise or heads, see the whole state as it is and predict all of it.
-    With more than one hidden layer, products of full width rule and the other form is faster at them.
+    It must be a single float32 network without noise or heads, see the whole state as it is and predict all
+    of it. With more than one hidden layer, products of full width rule and the other form is faster at them.
     """
     plain = features.plain_size == features.target_size == features.spec.size
     return (
@@ -30,10 +30,10 @@ def fits(features: Features, frozen: FrozenNetwork, doubt: Doubt) -> bool:
 def roll_out_lean(features: Features, frozen: FrozenNetwork, start: Tensor, actions: Tensor) -> Futures:
     """The same as ``roll_out`` for what ``fits``, in three operations a step.
 
-    Candidates are the columns of every matrix, which keeps the short dimensions of the products (26 inputs, 20
-    outputs) off the vector registers. The state stands above the controls and a row of ones, so that it is the
-    network's input where it is: the ones carry the biases of the first layer, a row of ones below the hidden units
-    those of the second, whose product is added to the state in place.
+    Candidates are the columns of every matrix, which keeps the short dimensions of the products (26 inputs,
+    20 outputs) off the vector registers. The state stands above the controls and a row of ones, so that it is
+    the network's input where it is: the ones carry the biases of the first layer, a row of ones below the
+    hidden units those of the second, whose product is added to the state in place.
 
     Args:
         features: what the network sees.

@@ -2,15 +2,17 @@ import io
 
 import pytest
 import torch
-from known_systems import LINEAR, fitted, linear_data
+from known_systems import DRIFT, LINEAR, PUSH, fitted, linear_data, linear_step
 from torch import Generator
 
 from models.ensemble import ProbabilisticEnsemble
+from models.features import Features
 from models.fitting import Data, Loss, Sampler, descend
 from models.network import EnsembleNetwork, truncated_normal
 from models.normalizer import Normalizer
 from models.split import bootstrap_tables, holdout_rows
 from models.transitions import Transitions
+from models.unrolling import Unrolling
 
 
 def network(members: int = 2) -> EnsembleNetwork:
@@ -173,3 +175,55 @@ def test_tiny_data_sets_can_be_fitted():
     assert report.rows == 2
     assert isinstance(data, Transitions)
     assert model.rollout(torch.zeros(2), torch.zeros(1, 3, 1)).states.isfinite().all()
+
+
+def noiseless_walks(episodes: int, length: int) -> Transitions:
+    generator = Generator().manual_seed(0)
+    states = [torch.randn(episodes, 2, generator=generator)]
+    actions = torch.rand(episodes, length, 1, generator=generator) * 2 - 1
+    for step in range(length):
+        states.append(linear_step(states[-1], actions[:, step]))
+    path = torch.stack(states, 1)
+    numbers = torch.arange(episodes).repeat_interleave(length)
+    return Transitions(
+        path[:, :-1].reshape(-1, 2), actions.reshape(-1, 1), path[:, 1:].reshape(-1, 2), None, None, numbers
+    )
+
+
+def unrolling_of(data: Transitions, held_out: list[int], shift: float, steps: int) -> torch.Tensor:
+    """The loss of a linear network that is right but for a constant error of each step."""
+    model = EnsembleNetwork(members=1, inputs=3, hidden=(), targets=2, logits=0, gaussian=False, generator=Generator())
+    with torch.no_grad():
+        model.weights[0].copy_(torch.cat([DRIFT.T, PUSH]))
+        model.biases[0].fill_(shift)
+    rows = torch.tensor([[0]])
+    features = Features(LINEAR)
+    unrolling = Unrolling(
+        features, Normalizer.identity(3), Normalizer.identity(2), data, torch.tensor(held_out, dtype=torch.int64), steps
+    )
+    mean, _, _ = model(features.inputs(data.states[rows], data.actions[rows]))
+    return unrolling(model, rows, mean)
+
+
+def test_errors_several_steps_ahead_add_up():
+    data = noiseless_walks(3, 6)
+    assert unrolling_of(data, [], 0.0, 4).item() == pytest.approx(0, abs=1e-9)
+    first = torch.tensor([0.1, 0.1])
+    second = first + first + DRIFT @ first
+    third = second + DRIFT @ second + first
+    expected = 0.25 * (second.square().mean() + third.square().mean())
+    assert unrolling_of(data, [], 0.1, 3).item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_unrolling_stops_at_held_out_rows_and_at_the_end_of_an_episode():
+    data = noiseless_walks(3, 2)
+    assert unrolling_of(data, [1], 0.1, 4).item() == 0
+    two, four = unrolling_of(data, [], 0.1, 2), unrolling_of(data, [], 0.1, 4)
+    assert four.item() == pytest.approx(two.item() / 3, rel=1e-5)
+
+
+def test_training_on_several_steps_fits_the_system():
+    data = noiseless_walks(40, 20)
+    model, report = fitted(data, steps=150, multi_step=3)
+    assert report.one_step_rmse < 0.2
+    assert model.predict(data.states, data.actions).mean.isfinite().all()
