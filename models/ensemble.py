@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Generator, Tensor
 
+from models.checks import check_transitions, require
 from models.dynamics import Rollout
 from models.features import Features
 from models.fitting import Data, FitReport, Loss, Progress, descend
@@ -15,6 +16,7 @@ from models.inference import FrozenNetwork, Precision
 from models.lean_rollout import roll_out_fast
 from models.network import EnsembleNetwork
 from models.normalizer import Normalizer
+from models.novelty import Novelty
 from models.propagation import Propagation
 from models.rollout import Doubt, Futures, draw_doubt, roll_out_differentiably
 from models.split import bootstrap_tables, holdout_rows
@@ -26,7 +28,6 @@ __all__ = ["FitReport", "Prediction", "ProbabilisticEnsemble"]
 
 FORMAT_VERSION = 1
 SMALLEST_WEIGHT_DECAY, LARGEST_WEIGHT_DECAY = 2.5e-5, 7.5e-4
-REFERENCE_STATES = 1024
 
 RollOut = Callable[[Features, FrozenNetwork, Tensor, Tensor, Doubt], Futures]
 
@@ -115,14 +116,14 @@ class ProbabilisticEnsemble:
             ValueError: if a number is out of its range or the particles cannot be shared out evenly.
         """
         planning = members if elites is None else elites
-        _require(members >= 1, f"members is {members}; it must be at least 1")
-        _require(1 <= planning <= members, f"elites is {elites}; it must be between 1 and members ({members})")
-        _require(all(width >= 1 for width in hidden), f"hidden is {hidden}; widths must be positive")
-        _require(batch_size >= 1, f"batch_size is {batch_size}; it must be at least 1")
-        _require(0 <= fresh_fraction < 1, f"fresh_fraction is {fresh_fraction}; it must be in [0, 1)")
-        _require(multi_step >= 1, f"multi_step is {multi_step}; it must be at least 1")
-        _require(0 <= holdout_fraction < 1, f"holdout_fraction is {holdout_fraction}; it must be in [0, 1)")
-        _require(
+        require(members >= 1, f"members is {members}; it must be at least 1")
+        require(1 <= planning <= members, f"elites is {elites}; it must be between 1 and members ({members})")
+        require(all(width >= 1 for width in hidden), f"hidden is {hidden}; widths must be positive")
+        require(batch_size >= 1, f"batch_size is {batch_size}; it must be at least 1")
+        require(0 <= fresh_fraction < 1, f"fresh_fraction is {fresh_fraction}; it must be in [0, 1)")
+        require(multi_step >= 1, f"multi_step is {multi_step}; it must be at least 1")
+        require(0 <= holdout_fraction < 1, f"holdout_fraction is {holdout_fraction}; it must be in [0, 1)")
+        require(
             particles >= 1 and particles % planning == 0,
             f"particles is {particles}; it must be a multiple of the {planning} members that plan, "
             f"for example {planning * max(1, particles // planning)}",
@@ -158,8 +159,7 @@ class ProbabilisticEnsemble:
         self._elites = torch.arange(planning)
         self._rows_seen = 0
         self._reward_range = torch.tensor([-torch.inf, torch.inf])
-        self._reference = torch.zeros(0, self.features.state_features)
-        self._reference_distance = torch.ones(())
+        self._novelty = Novelty(self.features)
         self._freeze()
 
     def _make_optimizer(self, learning_rate: float, weight_decay: float) -> torch.optim.Adam:
@@ -221,7 +221,11 @@ class ProbabilisticEnsemble:
             finite.
         """
         started = time.perf_counter()
-        self._check(transitions)
+        check_transitions(transitions, self.spec, needs_rewards=self.learn_reward)
+        count, seen = len(transitions), self._rows_seen
+        require(
+            count >= seen, f"fit: there are {count} transitions but the last fit had {seen}; give the whole data set"
+        )
         transitions = _on(transitions, self.device)
         inputs, targets = self._tables(transitions)
         held_out = holdout_rows(len(transitions), self._holdout_fraction, self._holdout_cap, self._seed)
@@ -260,7 +264,7 @@ class ProbabilisticEnsemble:
         self._rows_seen = len(transitions)
         if transitions.rewards is not None:
             self._reward_range = torch.stack([transitions.rewards.min(), transitions.rewards.max()])
-        self._remember(transitions.states, rows, data.holdout)
+        self._novelty.fit(transitions.states, rows, data.holdout, self._inputs)
         self._freeze()
         return self._report(transitions, data, rows, losses, steps, time.perf_counter() - started)
 
@@ -268,41 +272,6 @@ class ProbabilisticEnsemble:
         if self._multi_step == 1:
             return None
         return Unrolling(self.features, self._inputs, self._targets, transitions, held_out, self._multi_step)
-
-    def _check(self, transitions: Transitions) -> None:
-        count = len(transitions)
-        _require(count >= 2, f"fit: there are {count} transitions; collect at least 2")
-        for name, values, width in (
-            ("states", transitions.states, self.state_size),
-            ("actions", transitions.actions, self.action_size),
-            ("next_states", transitions.next_states, self.state_size),
-        ):
-            _require(
-                values.shape == (count, width),
-                f"fit: {name} has shape {tuple(values.shape)}; it must be ({count}, {width})",
-            )
-            self._check_finite(name, values)
-        if self.learn_reward:
-            _require(
-                transitions.rewards is not None,
-                "fit: the transitions have no rewards, which learn_reward needs; record them",
-            )
-        if transitions.rewards is not None:
-            self._check_finite("rewards", transitions.rewards.unsqueeze(-1))
-        _require(
-            count >= self._rows_seen,
-            f"fit: there are {count} transitions but the last fit had {self._rows_seen}; give the whole data set",
-        )
-
-    def _check_finite(self, name: str, values: Tensor) -> None:
-        bad = (~values.isfinite()).nonzero()
-        if len(bad):
-            row, column = bad[0].tolist()
-            label = self.spec.names[column] if name in ("states", "next_states") else str(column)
-            raise ValueError(
-                f"fit: {name} holds {values[row, column].item()} at row {row}, column {label} "
-                f"({len(bad)} such values in all); drop these transitions or repair their source."
-            )
 
     def _tables(self, transitions: Transitions) -> tuple[Tensor, Tensor]:
         inputs = self.features.inputs(transitions.states, transitions.actions)
@@ -318,14 +287,6 @@ class ProbabilisticEnsemble:
             self._network.renormalize_inputs(self._inputs, new_inputs)
             self._network.renormalize_targets(self._targets, new_targets)
         self._inputs, self._targets = new_inputs, new_targets
-
-    def _remember(self, states: Tensor, rows: Tensor, held_out: Tensor) -> None:
-        scale = slice(0, self.features.state_features)
-        features = (self.features.of_states(states) - self._inputs.mean[scale]) / self._inputs.std[scale]
-        spread = torch.linspace(0, len(rows) - 1, min(len(rows), REFERENCE_STATES)).long()
-        self._reference = features[rows[spread].to(features.device)]
-        nearest = torch.cdist(features[held_out[:REFERENCE_STATES]], self._reference).min(-1).values
-        self._reference_distance = nearest.median().clamp(min=1e-3)
 
     def _freeze(self) -> None:
         self._frozen = self._frozen_in(self.precision)
@@ -408,6 +369,14 @@ class ProbabilisticEnsemble:
         Raises:
             ValueError: if a shape does not fit.
         """
+        require(
+            actions.dim() == 3 and actions.shape[2] == self.action_size,
+            f"rollout: actions have shape {tuple(actions.shape)}; they must be (N, H, {self.action_size})",
+        )
+        require(
+            state.shape[-1] == self.state_size and state.dim() <= 3,
+            f"rollout: the state has shape {tuple(state.shape)}; its last dimension must be {self.state_size}",
+        )
         state, actions = state.float(), actions.float()
         if torch.is_grad_enabled() and (actions.requires_grad or state.requires_grad):
             return self._roll(state, actions, generator, self._frozen_exact, roll_out_differentiably)
@@ -417,7 +386,7 @@ class ProbabilisticEnsemble:
     def _particles_for(self, state: Tensor, noisy: bool) -> int:
         planning = self.elite_count
         if state.dim() == 3:
-            _require(
+            require(
                 len(state) % planning == 0,
                 f"rollout: the state has {len(state)} particles; it must be a multiple of the {planning} "
                 "members that plan",
@@ -461,23 +430,8 @@ class ProbabilisticEnsemble:
 
     @torch.no_grad()
     def novelty(self, states: Tensor) -> Tensor:
-        """How far states are from the data: 1 for a state as new as a row held out typically is.
-
-        The distance to the nearest of up to 1,024 states of the training data, in normalised features, over
-        the median of this distance for the rows held out. It needs no action and does not rely on the
-        networks, whose disagreement may be small where they all extrapolate alike.
-
-        Args:
-            states: (T, nx).
-
-        Returns:
-            (T,), never negative; infinite before the first fit.
-        """
-        if not len(self._reference):
-            return torch.full((len(states),), torch.inf, device=states.device)
-        scale = slice(0, self.features.state_features)
-        features = (self.features.of_states(states.float()) - self._inputs.mean[scale]) / self._inputs.std[scale]
-        return torch.cdist(features, self._reference).min(-1).values / self._reference_distance
+        """How far states (T, nx) are from the data, see ``Novelty``: about 1 for rows held out, inf before a fit."""
+        return self._novelty.of(states, self._inputs)
 
     def to(self, device: torch.device | str) -> "ProbabilisticEnsemble":
         """Move the model, its optimiser included."""
@@ -486,8 +440,7 @@ class ProbabilisticEnsemble:
         self._optimizer.load_state_dict(self._optimizer.state_dict())
         self._inputs, self._targets = self._inputs.to(device), self._targets.to(device)
         self._reward_range = self._reward_range.to(device)
-        self._reference = self._reference.to(device)
-        self._reference_distance = self._reference_distance.to(device)
+        self._novelty.to(device)
         self._freeze()
         return self
 
@@ -504,8 +457,7 @@ class ProbabilisticEnsemble:
             "rows_seen": self._rows_seen,
             "split_seed": self._seed,
             "reward_range": self._reward_range.clone(),
-            "reference": self._reference.clone(),
-            "reference_distance": self._reference_distance.clone(),
+            "novelty": {"reference": self._novelty.reference.clone(), "typical": self._novelty.typical.clone()},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -515,19 +467,19 @@ class ProbabilisticEnsemble:
             ValueError: if it is of another version or of a model of another shape.
         """
         version = state.get("format_version")
-        _require(
+        require(
             version == FORMAT_VERSION,
             f"checkpoint: format version {version!r} where {FORMAT_VERSION} is expected; fit the model again",
         )
         for key, value in self._shape.items():
             found = state["shape"].get(key)
-            _require(
+            require(
                 found == value,
                 f"checkpoint: {key} is {found!r} where this model has {value!r}; build the model with the "
                 "settings that the checkpoint was made with",
             )
         elites = torch.tensor(state["elites"])
-        _require(
+        require(
             len(elites) == self.elite_count,
             f"checkpoint: {len(elites)} elites where this model has {self.elite_count}",
         )
@@ -537,14 +489,9 @@ class ProbabilisticEnsemble:
         self._targets = Normalizer(state["targets"]["mean"].clone(), state["targets"]["std"].clone()).to(self.device)
         self._elites, self._rows_seen, self._seed = elites, state["rows_seen"], state["split_seed"]
         self._reward_range = state["reward_range"].to(self.device).clone()
-        self._reference = state["reference"].to(self.device).clone()
-        self._reference_distance = state["reference_distance"].to(self.device).clone()
+        self._novelty.reference = state["novelty"]["reference"].to(self.device).clone()
+        self._novelty.typical = state["novelty"]["typical"].to(self.device).clone()
         self._freeze()
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise ValueError(message + ".")
 
 
 def _on(transitions: Transitions, device: torch.device) -> Transitions:

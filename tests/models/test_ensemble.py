@@ -107,6 +107,10 @@ def test_settings_out_of_range_are_refused_with_a_remedy():
         ProbabilisticEnsemble(LINEAR, elites=6)
     with pytest.raises(ValueError, match="multiple of the 2 members"):
         hand_made([0.0, 1.0]).rollout(torch.zeros(3, 4, 1), torch.zeros(4, 2, 1))
+    with pytest.raises(ValueError, match=r"must be \(N, H, 1\)"):
+        hand_made([0.0]).rollout(torch.zeros(1), torch.zeros(4, 2, 3))
+    with pytest.raises(ValueError, match="last dimension must be 1"):
+        hand_made([0.0]).rollout(torch.zeros(2), torch.zeros(4, 2, 1))
     with pytest.raises(ValueError, match="no rewards"):
         ProbabilisticEnsemble(LINEAR, learn_reward=True).fit(linear_data(50), generator=Generator())
 
