@@ -39,24 +39,22 @@ class MyArm:
         mujoco.mj_forward(self._model, self._data)
 
 
-def main(run: Path, goal: tuple[float, float, float] = (0.2, 0.1, 0.25)) -> float:
-    """Drive to a goal for 3 seconds; returns the distance that is left, m."""
+def observe(step: int, robot: MyArm, command: np.ndarray, goal: np.ndarray) -> Observation:
+    """What task.state and task.goal read; task.state_spec.names lists the columns that they make of it."""
+    position, velocity, tip = robot.read()
+    values = {"qpos": position, "qvel": velocity, "site:tip": tip, "goal": goal, "command": command}
+    return Observation(step, values)
+
+
+def main(run: Path, goal: tuple[float, float, float] = (0.2, 0.1, 0.25), steps: int = 60) -> float:
+    """Drive to a goal, 20 steps a second; returns the distance that is left, m."""
     _, controller, _ = load_controller(run)
-    robot = MyArm()
+    robot, target = MyArm(), np.array(goal)
     command, _, _ = robot.read()
-    for step in range(60):
-        position, velocity, tip = robot.read()
-        # What task.state and task.goal read; task.state_spec.names lists the columns they make of it.
-        values = {
-            "qpos": position,
-            "qvel": velocity,
-            "site:tip": tip,
-            "goal": np.array(goal),
-            "command": command,
-        }
-        command = controller.act(Observation(step, values))
+    for step in range(steps):
+        command = controller.act(observe(step, robot, command, target))
         robot.move_to(command)
-    return float(np.linalg.norm(robot.read()[2] - goal))
+    return float(np.linalg.norm(robot.read()[2] - target))
 
 
 if __name__ == "__main__":
