@@ -9,7 +9,9 @@ import torch
 from torch import Generator, Tensor
 
 from models.ensemble import ProbabilisticEnsemble
+from models.fitting import Data, descend
 from models.inference import DTYPES, Precision
+from models.network import EnsembleNetwork
 
 
 @dataclass(frozen=True)
@@ -128,4 +130,57 @@ def time_planning(model: ProbabilisticEnsemble, *, candidates: int, horizon: int
         )
         floors.append(step * horizon)
         times.append(best_time(lambda: model.rollout(state, actions, generator=generator), 1))
+    return Timing(min(floors), min(times))
+
+
+def time_fitting(
+    sizes: Sequence[int], *, members: int, batch: int, rows: int = 4000, steps: int = 20, repeats: int = 5
+) -> Timing:
+    """One gradient step of a Gaussian ensemble, sampling and optimiser included, against its bare products.
+
+    Args:
+        sizes: widths from the inputs to the outputs, which are twice the targets.
+        members: networks, E.
+        batch: rows per member and step.
+        rows: of the made-up data.
+        steps: that are timed together, with one evaluation on ``batch`` rows.
+        repeats: of which the fastest counts; floor and steps alternate.
+    """
+    generator = Generator().manual_seed(0)
+    network = EnsembleNetwork(
+        members=members,
+        inputs=sizes[0],
+        hidden=tuple(sizes[1:-1]),
+        targets=sizes[-1] // 2,
+        logits=0,
+        gaussian=True,
+        generator=generator,
+    )
+    optimizer = torch.optim.Adam(network.parameters(), fused=True)
+    data = Data(
+        inputs=torch.randn(rows, sizes[0], generator=generator),
+        targets=torch.randn(rows, sizes[-1] // 2, generator=generator),
+        terminated=None,
+        tables=[torch.arange(rows)] * members,
+        fresh=[torch.arange(0)] * members,
+        holdout=torch.arange(batch),
+    )
+
+    def fit() -> None:
+        descend(
+            network,
+            optimizer,
+            data,
+            generator=generator,
+            batch=batch,
+            fresh_fraction=0.0,
+            max_steps=steps,
+            patience=steps,
+            progress=None,
+        )
+
+    floors, times = [], []
+    for _ in range(repeats):
+        floors.append(training_floor(sizes, members=members, rows=batch))
+        times.append(best_time(fit, 1) / steps)
     return Timing(min(floors), min(times))

@@ -28,8 +28,9 @@ class EnsembleNetwork(nn.Module):
     output holds ``targets`` means, for a Gaussian head as many raw log-variances, then ``logits`` logits.
     Log-variances are bounded softly by learned bounds of each member, in units of the normalised targets,
     where the data's own variance is 1: hence the initial upper bound just above 0 and a lower one at a
-    standard deviation of 3 %. A lower bound of -10, as PETS has it for targets in state units, lets a network
-    on noise-free data grow so sure of itself that a few training rows rule the loss.
+    standard deviation of 3 %. The bounds are learned, so the
+    start matters little (one of -10 ended at the same errors on half-cheetah data); what matters is the unit. A
+    lower bound of -10 on targets in state units is one that small, slow columns never leave.
     """
 
     def __init__(

@@ -142,6 +142,9 @@ def test_the_end_of_an_episode_is_learned_and_lasts():
     assert alive[:, 0, :2].all()
     assert alive[:, 1, 0].all()
     assert not alive[:, 1, 1:].any()
+    returning = model.rollout(torch.tensor([1.5, -2.5]), torch.zeros(1, 8, 1))
+    assert (returning.states[:, 0, -1, 0] < 0.8).all()
+    assert not returning.alive[:, 0, -1].any(), "an episode that ended went on"
 
 
 def test_a_single_network_is_a_model_too():
