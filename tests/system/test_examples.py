@@ -3,11 +3,13 @@
 import csv
 import importlib.util
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from robot_ctrl.build import load_controller
 from robot_ctrl.cli import main
@@ -91,3 +93,24 @@ def load_example(name: str) -> Any:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def test_the_library_page_runs_as_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("my_arm/reach.yaml", tmp_path / "runs" / "reach")
+    (tmp_path / "examples").symlink_to(EXAMPLES)
+    monkeypatch.chdir(tmp_path)
+    page = (EXAMPLES.parent / "docs" / "library.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    assert len(blocks) == 4
+    names: dict[str, Any] = {}
+    for block in blocks:
+        exec(compile(block, "docs/library.md", "exec"), names)
+    assert names["command"].shape == (3,)
+    assert names["futures"].shape == (5, 2, 11, 2)
+
+
+def test_the_robot_page_shows_the_example() -> None:
+    page = (EXAMPLES.parent / "docs" / "your-robot.md").read_text()
+    (shown,) = re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL)
+    example = yaml.safe_load((EXAMPLES / "my_arm" / "reach.yaml").read_text())
+    assert yaml.safe_load(shown)["task"] == example["task"]
