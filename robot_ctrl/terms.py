@@ -5,7 +5,16 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal, Protocol, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
 from torch import Tensor
 
 from planners.cost import StepCost
@@ -57,8 +66,10 @@ class Term(BaseModel, ABC):
     @model_validator(mode="wrap")
     @classmethod
     def _by_kind(cls, given: Any, handler: ModelWrapValidatorHandler[Self]) -> "Term":
-        if cls is not Term or isinstance(given, Term):
-            return handler(given) if cls is not Term else given
+        if cls is not Term:
+            return handler(given)
+        if isinstance(given, Term):
+            return given
         return _KINDS[_Kind.model_validate(given).kind].model_validate(given)
 
     @abstractmethod
@@ -108,6 +119,14 @@ class SiteDistance(Term):
     kind: Literal["site-distance"]
     site: str
     to: str | tuple[float, float, float] = "goal"
+
+    @field_validator("to", mode="wrap")
+    @classmethod
+    def _one_finding(cls, given: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return handler(given)
+        except ValidationError:
+            raise ValueError("give goal, a site's name, or a point as three finite numbers") from None
 
     def sites(self) -> tuple[str, ...]:
         """The site, and the other one if there is one."""

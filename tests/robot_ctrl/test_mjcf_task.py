@@ -246,6 +246,16 @@ def test_the_command_line_says_in_one_line_what_does_not_compile(
     assert "bodi" in line
 
 
+def test_a_run_whose_mjcf_is_gone_says_so_on_resume(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tiny = ["learning.show_episodes=0", "episodes=1", "threads=1", "task.episode_steps=3"]
+    assert main(["run", "../reach.yaml", *tiny]) == 0
+    (folder / "arm.xml").rename(folder / "moved.xml")
+    assert main(["resume", "runs/reach", "episodes=2"]) == 2
+    assert "A run keeps the path of its MJCF, not a copy: put the file back" in capsys.readouterr().err
+    (folder / "moved.xml").rename(folder / "arm.xml")
+    assert main(["resume", "runs/reach", "episodes=2"]) == 0
+
+
 def test_learning_from_a_yaml_file_brings_the_tip_closer(tmp_path: Path) -> None:
     run = tmp_path / "run"
     small = ["model.members=3", "model.particles=3", "model.hidden=[100, 100]", "threads=1"]

@@ -114,6 +114,7 @@ def test_terms_are_read_by_kind_and_written_whole() -> None:
         ({"kind": "velocity", "weight": math.nan}, ("cost", "reach", "weight"), "finite"),
         ({"kind": "velocity", "site": "tip"}, ("cost", "reach", "site"), "not permitted"),
         ({"kind": "posture", "pose": {}}, ("cost", "reach", "pose"), "at least 1"),
+        ({"kind": "site-distance", "site": "tip", "to": [1, 2]}, ("cost", "reach", "to"), "three finite"),
         ("fast", ("cost", "reach"), "valid dictionary"),
     ],
 )
