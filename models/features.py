@@ -44,6 +44,8 @@ class Features:
         self.plain_size, self.angle_count, self.target_size = len(plain), len(angles), len(learned)
         self.state_features = len(plain) + 2 * len(angles)
         self.input_size = self.state_features + spec.action_size
+        positions = spec.command.positions if spec.command else ()
+        self.followers = as_columns(list(positions)) if positions else None
         self._wrapped = [learned.index(column) for column in spec.angles if column in learned]
 
     def of_states(self, states: Tensor) -> Tensor:
@@ -59,7 +61,7 @@ class Features:
         if command is None:
             return actions
         following = command.advance(states[..., list(command.columns)], actions)
-        return following - states[..., list(command.positions)] if command.positions else following
+        return following if self.followers is None else following - states[..., self.followers]
 
     def inputs(self, states: Tensor, actions: Tensor) -> Tensor:
         """States (..., nx) and actions (..., nu) to network inputs (..., input_size), not normalised."""
@@ -78,6 +80,6 @@ class Features:
             return states + change
         following = states.clone()
         following[..., self.learned] = states[..., self.learned] + change
-        positions = list(self.spec.command.positions)
-        following[..., list(self.spec.command.columns)] = controls + states[..., positions] if positions else controls
+        commands = controls if self.followers is None else controls + states[..., self.followers]
+        following[..., list(self.spec.command.columns)] = commands
         return following

@@ -134,7 +134,8 @@ def roll_out(features: Features, frozen: FrozenNetwork, start: Tensor, actions: 
     inputs = frozen.empty_inputs(particles, candidates)
     state_inputs = inputs[..., : features.state_features]
     control_inputs = inputs[..., features.state_features :]
-    network_controls = frozen.normalize_columns(controls, slice(features.state_features, None))
+    control_columns = slice(features.state_features, None)
+    network_controls = frozen.normalize_columns(controls, control_columns) if features.followers is None else None
     rewards = start.new_empty((horizon, particles, candidates)) if frozen.predicts_reward else None
     end_logits = start.new_empty((horizon, particles, candidates)) if frozen.predicts_end else None
     order, back = doubt.order, None if doubt.order is None else doubt.order.argsort(-1)
@@ -146,7 +147,10 @@ def roll_out(features: Features, frozen: FrozenNetwork, start: Tensor, actions: 
         if order is not None and gathered is not None:
             now = torch.index_select(now, 0, order[step], out=gathered)
         frozen.write_columns(features.of_states(now), slice(0, features.state_features), state_inputs)
-        control_inputs.copy_(network_controls[step])
+        if network_controls is None:
+            frozen.write_columns(controls[step] - now[..., features.followers], control_columns, control_inputs)
+        else:
+            control_inputs.copy_(network_controls[step])
         target = following if all_learned and order is None else moved
         before = now if all_learned else now[..., features.learned]
         before, after = before.view(grouped), target.view(grouped)
@@ -175,7 +179,7 @@ def roll_out(features: Features, frozen: FrozenNetwork, start: Tensor, actions: 
 
 
 def _write_controls(features: Features, states: Tensor, actions: Tensor) -> Tensor:
-    """What the networks see of the actions, (H, P or 1, N, nu); known commands are written into the states."""
+    """The actions or the commands that they lead to, (H, P or 1, N, nu); commands are written into the states."""
     by_time = actions.transpose(0, 1).unsqueeze(1)
     command = features.spec.command
     if command is None:

@@ -18,7 +18,10 @@ from robot_ctrl.task import Array, Task
 REACHED = 0.02
 """An episode succeeds if the tip ends within this distance of the target, m."""
 
-_LOWEST, _NEAREST, _FARTHEST = 0.05, 0.15, 0.38
+_SPREAD = np.array([1.2, 0.5, 0.5, 0.5, 1.0, 0.3])
+"""How far poses are drawn from "ready", rad: the part of the workspace in front of the arm."""
+
+_LOWEST, _NEAREST, _FARTHEST = 0.04, 0.15, 0.40
 _ALREADY_THERE = 0.06
 _TIP = slice(12, 15)
 
@@ -106,9 +109,9 @@ def draw_start(model: Any, data: Any, rng: np.random.Generator) -> None:
 
 def _pose_above_table(model: Any, data: Any, rng: np.random.Generator) -> None:
     arm = slice(0, 6)
-    low, high = model.jnt_range[arm].T
+    ready = model.key("ready").qpos[arm]
     while True:
-        data.qpos[arm] = rng.uniform(0.8 * low, 0.8 * high)
+        data.qpos[arm] = np.clip(ready + rng.uniform(-_SPREAD, _SPREAD), *model.jnt_range[arm].T)
         tip = _tip(model, data)
         reach = float(np.hypot(tip[0], tip[1]))
         if tip[2] > _LOWEST and _NEAREST < reach < _FARTHEST and tip[0] > 0 and data.ncon == 0:

@@ -17,6 +17,12 @@ MIXED = StateSpec(
     command=CommandColumns((0,), (0.2,), (-0.5,), (0.5,)),
 )
 
+FOLLOWING = StateSpec(
+    ("joint", "speed", "target"),
+    action_size=1,
+    command=CommandColumns((2,), (0.2,), (-5.0,), (5.0,), positions=(0,)),
+)
+
 
 def random_model(spec: StateSpec, **settings: object) -> ProbabilisticEnsemble:
     """Untrained, with statistics of the inputs and targets that are not trivial."""
@@ -41,7 +47,7 @@ def both(model: ProbabilisticEnsemble, propagation: str, candidates: int):
         return [roll(model.features, frozen, start, actions, doubt) for roll in (roll_out, roll_out_differentiably)]
 
 
-@pytest.mark.parametrize("spec", [LINEAR, MIXED])
+@pytest.mark.parametrize("spec", [LINEAR, MIXED, FOLLOWING])
 @pytest.mark.parametrize("propagation", ["ts1", "tsinf", "moment-matching"])
 @pytest.mark.parametrize("fused_rows", [1, 10**9])
 def test_the_fast_path_equals_the_plain_one(spec, propagation, fused_rows, monkeypatch):
@@ -73,6 +79,20 @@ def test_commands_are_advanced_exactly_and_the_network_sees_the_new_one():
     pushed = model.rollout(beyond, torch.ones(1, 2, 1)).states
     held = model.rollout(beyond, torch.zeros(1, 2, 1)).states
     assert torch.equal(pushed, held), "an action that the limit swallows must change nothing"
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_networks_see_how_far_a_command_leads_its_joint(precision):
+    model = random_model(FOLLOWING, precision=precision)
+    actions = torch.zeros(1, 1, 1)
+    with torch.no_grad():
+        model._network.weights[0][:, 0] = 0
+    model._freeze()
+    led, same_lead = (
+        model.rollout(torch.tensor([joint, 0.3, joint + 0.1]), actions).states[:, 0, 1] for joint in (0.0, 2.0)
+    )
+    assert torch.allclose(led + torch.tensor([2.0, 0.0, 2.0]), same_lead, atol=1e-5)
+    assert torch.allclose(led[:, 2], torch.tensor(0.1))
 
 
 def test_gradients_of_actions_match_finite_differences():
