@@ -1,7 +1,7 @@
 """From a run's configuration to its parts."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +13,28 @@ from models.threads import choose_threads
 from planners.registry import planner_class
 from robot_ctrl.config import RunConfig, check_config, merge, parse_overrides, read_yaml
 from robot_ctrl.controller import Controller
-from robot_ctrl.errors import ConfigError, RunError
+from robot_ctrl.errors import ConfigError, RunError, unknown
 from robot_ctrl.run_folder import RunFolder
 from robot_ctrl.seeds import derive_seed
-from robot_ctrl.settings import check_settings
+from robot_ctrl.settings import check_settings, defaults_of
 from robot_ctrl.task import Task
 from robot_ctrl.tasks import make_task, task_class
 
-PLANNER_DEFAULTS = {"name": "icem", "horizon": 25, "risk": "mean", "risk_parameter": None}
-"""The settings of a planner section that are not the planner class's own."""
+Parts = tuple[Task, ProbabilisticEnsemble, Controller, SafetyFilter]
+"""What a run is made of."""
 
 MODEL_FROM_TASK = ("learn_reward", "learn_termination", "seed")
 """Constructor arguments of the model that the task and the run decide."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannerChoice:
+    """The settings of a planner section that are not the planner class's own."""
+
+    name: str = "icem"
+    horizon: int = 25
+    risk: str = "mean"
+    risk_parameter: float | None = None
 
 
 def resolve(task: str, overrides: Sequence[str]) -> RunConfig:
@@ -51,21 +61,37 @@ def resolve(task: str, overrides: Sequence[str]) -> RunConfig:
         )
     factory = task_class(section["name"])
     tree = merge({"run_dir": f"runs/{_slug(section['name'])}"}, merge(factory.defaults, tree))
-    config = check_config(tree, source)
-    planner = merge(PLANNER_DEFAULTS, config.planner)
-    own = {key: value for key, value in planner.items() if key not in PLANNER_DEFAULTS}
-    try:
-        planner_settings = check_settings(planner_class(planner["name"]), own, "planner", skip=("now",))
-    except ValueError as error:
-        raise ConfigError(f"planner.name: {error}") from None
-    shared = {key: planner[key] for key in PLANNER_DEFAULTS}
+    return complete(check_config(tree, source))
+
+
+def complete(config: RunConfig) -> RunConfig:
+    """The configuration with every setting of its task, model and planner sections, checked.
+
+    Raises:
+        ConfigError: anything that cannot be used, with the key and what would be right.
+    """
+    factory = task_class(str(config.task.get("name", "")))
     return config.model_copy(
         update={
-            "task": {"name": section["name"]} | check_settings(factory, _without_name(config.task), "task"),
+            "task": {"name": config.task["name"]} | check_settings(factory, _without_name(config.task), "task"),
             "model": check_settings(ProbabilisticEnsemble, config.model, "model", skip=MODEL_FROM_TASK),
-            "planner": shared | planner_settings,
+            "planner": _planner_settings(config.planner),
         }
     )
+
+
+def open_run(path: Path) -> tuple[RunFolder, RunConfig]:
+    """An existing run and its complete configuration.
+
+    Raises:
+        RunError: if the path is no run folder.
+        ConfigError: if its config.yaml cannot be used any more.
+    """
+    folder, config = RunFolder.open(path)
+    try:
+        return folder, complete(config)
+    except ConfigError as error:
+        raise ConfigError(f"{folder.config}: {error}") from None
 
 
 def make_model(config: RunConfig, task: Task) -> ProbabilisticEnsemble:
@@ -77,7 +103,7 @@ def make_model(config: RunConfig, task: Task) -> ProbabilisticEnsemble:
             learn_termination=task.learns_termination,
             seed=derive_seed(config.seed, "model"),
             **config.model,
-        )
+        ).to(config.device)
     except ValueError as error:
         raise ConfigError(f"model: {error}") from None
 
@@ -109,10 +135,22 @@ def set_threads(config: RunConfig) -> None:
     torch.set_num_threads(choose_threads() if config.threads == "auto" else config.threads)
 
 
-def make_parts(config: RunConfig) -> tuple[Task, ProbabilisticEnsemble, Controller, SafetyFilter]:
-    """Task with its robot connected, model, controller and safety filter of a run."""
+def make_parts(config: RunConfig) -> Parts:
+    """Task with its robot connected, model, controller and safety filter of a run.
+
+    Raises:
+        ConfigError: if one of them cannot be made as configured, or the device is not there.
+    """
+    _check_device(config.device)
     set_threads(config)
-    task = make_task(config.task)
+    try:
+        task = make_task(config.task)
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"task.name = {config.task['name']!r}: {error}. Install the package that is missing."
+        ) from None
+    if task.episode_steps < 1:
+        raise ConfigError(f"task: an episode has {task.episode_steps} control periods; it needs at least 1.")
     task.robot.connect()
     model = make_model(config, task)
     return task, model, make_controller(config, task, model), make_safety(config, task)
@@ -125,13 +163,39 @@ def load_controller(run: Path) -> tuple[Task, Controller, SafetyFilter]:
         RunError: if the path is no run folder, or nothing has been fitted yet.
         ConfigError: if the task cannot be built any more, for example because its MJCF is gone.
     """
-    folder, config = RunFolder.open(run)
+    folder, config = open_run(run)
     checkpoint = folder.load_checkpoint()
     if checkpoint is None or not checkpoint["fits"]:
         raise RunError(f"{run} has no fitted model yet: let the run finish its random episodes first.")
     task, model, controller, safety = make_parts(config)
     model.load_state_dict(checkpoint["model"])
     return task, controller, safety
+
+
+def _planner_settings(section: Mapping[str, Any]) -> dict[str, Any]:
+    shared = defaults_of(PlannerChoice)
+    chosen = {key: value for key, value in section.items() if key in shared}
+    choice = check_settings(PlannerChoice, chosen, "planner")
+    try:
+        planner = planner_class(choice["name"])
+    except ValueError as error:
+        raise ConfigError(f"planner.name: {error}") from None
+    own = {key: value for key, value in section.items() if key not in shared}
+    known = [key for key in defaults_of(planner) if key != "now"]
+    for key in own:
+        if key not in known:
+            raise ConfigError(unknown(f"key in planner ({choice['name']})", key, [*shared, *known]))
+    return choice | check_settings(planner, own, "planner", skip=("now",))
+
+
+def _check_device(device: str) -> None:
+    kind, _, number = device.partition(":")
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if kind == "cuda" and int(number or 0) >= count:
+        raise ConfigError(
+            f"device = {device!r}: PyTorch finds {count} CUDA devices here. Use device=cpu, or install a driver and a "
+            f"CUDA build of PyTorch."
+        )
 
 
 def _smaller(limit: float | None, other: float | None) -> float | None:

@@ -1,15 +1,17 @@
 """The command line. Heavy imports wait until a command needs them, so that ``--help`` answers at once."""
 
 import argparse
+import errno
 import logging
-import signal
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 
+from hardware.errors import RobotError
 from robot_ctrl import __version__
 from robot_ctrl.errors import Interrupted, UserError
+from robot_ctrl.interruption import interruptible
 
 TASK_HELP = "a name from `list`, a YAML file, path/to/file.py:MyTask, dmc:domain-task, or gym:EnvId"
 
@@ -21,19 +23,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
     logging.getLogger("robot_ctrl").setLevel(logging.INFO)
     logging.getLogger("absl").setLevel(logging.ERROR)
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGINT, _interrupt)
     try:
-        return int(given.command(given))
+        with interruptible():
+            return int(given.command(given))
     except UserError as error:
-        print(f"robot-ctrl: {error}", file=sys.stderr)
-        return 2
+        return _failed(2, str(error), error)
+    except RobotError as error:
+        return _failed(1, str(error), error)
     except OSError as error:
-        print(f"robot-ctrl: {error}", file=sys.stderr)
-        return 1
+        return _failed(1, _explained(error), error)
     except Interrupted as interruption:
-        print(f"robot-ctrl: {interruption}; what was recorded is kept.", file=sys.stderr)
-        return 128 + interruption.signal_number
+        return _failed(128 + interruption.signal_number, f"{interruption}; what was recorded is kept.", interruption)
+
+
+def _failed(status: int, message: str, error: BaseException) -> int:
+    """Say what went wrong, with the remedies noted on the way up; returns the exit status."""
+    print(" ".join([f"robot-ctrl: {message}", *getattr(error, "__notes__", ())]), file=sys.stderr)
+    return status
+
+
+def _explained(error: OSError) -> str:
+    """The system's words for it, with a remedy where the disk is full."""
+    if error.errno is not None and error.strerror != os.strerror(error.errno):
+        return str(error.strerror)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}the disk is full. Free some space, or put run_dir on another disk."
+    return str(error)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -107,7 +123,10 @@ def _evaluate(given: argparse.Namespace) -> int:
 def _recover(given: argparse.Namespace) -> int:
     from robot_ctrl.episodes import recover_episode
 
-    backup = recover_episode(given.episode)
+    try:
+        backup = recover_episode(given.episode)
+    except ValueError as error:
+        raise UserError(str(error)) from None
     print(f"{given.episode} was whole." if backup is None else f"{given.episode} is mended; the original is {backup}.")
     return 0
 
@@ -124,11 +143,6 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{number} must be 1 or more")
     return number
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    signal.signal(number, signal.SIG_IGN)
-    raise Interrupted(number)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ Layers, each over the one before: defaults of the code, the task's defaults, the
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -81,7 +81,7 @@ class RunConfig(BaseModel):
     run_dir: Path = Path("runs/run")
     overwrite: bool = False
     device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$")
-    threads: int | Literal["auto"] = "auto"
+    threads: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     task: Tree
     model: Tree = Field(default_factory=dict)
     planner: Tree = Field(default_factory=dict)

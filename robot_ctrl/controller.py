@@ -31,7 +31,7 @@ class Controller:
         task: what is wanted, and how observations and actions are read.
         model: the dynamics to plan through; may be refitted between calls.
         planner: the planner's settings with its name, the horizon and the risk measure.
-        replan_every: control periods that one plan is followed for; 0 follows it to its end.
+        replan_every: control periods that one plan is followed for, at most to its end; 0 follows it to its end.
         device: where tensors live.
 
     Attributes:
@@ -39,6 +39,10 @@ class Controller:
         plan: the plan that is being followed; None before the first.
         plans: every plan since ``reset``.
         plan_seconds: how long each of them took.
+
+    Raises:
+        ConfigError: if there is no such risk measure.
+        ValueError: if there is no such planner, or a setting of it is out of range.
     """
 
     def __init__(
@@ -57,9 +61,10 @@ class Controller:
         self._settings = settings
         self._task = task
         self._model = model
-        self._follow = replan_every or self.horizon
+        self._follow = min(replan_every or self.horizon, self.horizon)
         self._device = torch.device(device)
         self.reset(0)
+        self._new_planner(np.zeros(task.state_spec.action_size, np.float32))
 
     def reset(self, seed: int) -> None:
         """Forget the plan and the goal; the next observation starts a new episode."""
@@ -112,7 +117,7 @@ class Controller:
     def _new_planner(self, hold: NDArray[np.float32]) -> Planner:
         generator = torch.Generator(self._device).manual_seed(derive_seed(self._seed, "planner"))
         horizon = Horizon(self.horizon, self._task.state_spec.action_size, self._task.period, hold)
-        return self._class(horizon, generator=generator, **self._settings)
+        return self._class(horizon, generator=generator, now=self._task.robot.clock.now, **self._settings)
 
     def _tensor(self, values: Array) -> torch.Tensor:
         return torch.as_tensor(values, dtype=torch.float32, device=self._device)

@@ -1,5 +1,6 @@
 """The training set of a run, read back from its episode files."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -7,10 +8,13 @@ import torch
 
 from models.transitions import Transitions
 from robot_ctrl.episodes import Episode, read_episode
+from robot_ctrl.errors import RunError
 from robot_ctrl.task import Task
 
+logger = logging.getLogger(__name__)
 
-def transitions_of(task: Task, episode: Episode, number: int) -> Transitions:
+
+def transitions_of(task: Task, episode: Episode, number: int, device: torch.device) -> Transitions:
     """The transitions of one episode, with the actions that were sent; number is the episode's column."""
     observations = episode.observations
     steps = max(0, min(len(episode.actions), len(observations) - 1))
@@ -18,17 +22,17 @@ def transitions_of(task: Task, episode: Episode, number: int) -> Transitions:
     states = states.reshape(-1, task.state_spec.size)
     rewards = None
     if task.learns_reward:
-        rewards = torch.tensor([task.reward(o) for o in observations[1 : steps + 1]], dtype=torch.float32)
+        rewards = torch.tensor([task.reward(o) for o in observations[1 : steps + 1]], dtype=torch.float32).to(device)
     terminated = torch.tensor([task.terminated(o) for o in observations[1 : steps + 1]], dtype=torch.bool)
     actions = np.array([action.scaled for action in episode.actions[:steps]]).reshape(-1, task.state_spec.action_size)
-    state_rows = torch.as_tensor(states, dtype=torch.float32)
+    state_rows = torch.as_tensor(states, dtype=torch.float32, device=device)
     return Transitions(
         states=state_rows[:-1],
-        actions=torch.as_tensor(actions, dtype=torch.float32),
+        actions=torch.as_tensor(actions, dtype=torch.float32, device=device),
         next_states=state_rows[1:],
         rewards=rewards,
-        terminated=terminated,
-        episodes=torch.full((steps,), number, dtype=torch.int64),
+        terminated=terminated.to(device),
+        episodes=torch.full((steps,), number, dtype=torch.int64, device=device),
     )
 
 
@@ -39,8 +43,9 @@ class Dataset:
     out; on a physical robot the repetition differs, and both count.
     """
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, device: torch.device) -> None:
         self._task = task
+        self._device = device
         self._parts: list[Transitions] = []
 
     def __len__(self) -> int:
@@ -48,8 +53,12 @@ class Dataset:
         return sum(map(len, self._parts))
 
     def add(self, path: Path, unfinished: list[Path]) -> Transitions:
-        """Read a finished episode, then what earlier attempts at it left behind; returns the finished one's."""
-        finished = self._read(path)
+        """Read a finished episode, then what earlier attempts at it left behind; returns the finished one's.
+
+        Raises:
+            RunError: if the finished episode's file is gone, or one of the files is no recording.
+        """
+        finished = self._read(path, finished=True)
         self._parts.append(finished)
         for attempt in unfinished:
             part = self._read(attempt)
@@ -65,8 +74,19 @@ class Dataset:
         """All transitions, episode after episode."""
         return Transitions.concatenate(self._parts)
 
-    def _read(self, path: Path) -> Transitions:
-        return transitions_of(self._task, read_episode(path), len(self._parts))
+    def _read(self, path: Path, *, finished: bool = False) -> Transitions:
+        try:
+            episode = read_episode(path)
+        except FileNotFoundError:
+            raise RunError(
+                f"{path} is missing, and the run learned from it: put the file back, or start a new run."
+            ) from None
+        except ValueError as error:
+            raise RunError(f"{error} Put the recording back, or start a new run.") from None
+        part = transitions_of(self._task, episode, len(self._parts), self._device)
+        if finished and episode.outcome == "unfinished":
+            logger.warning("%s was cut off after it was recorded; its first %d steps are used.", path, len(part))
+        return part
 
 
 def _is_prefix(part: Transitions, whole: Transitions) -> bool:

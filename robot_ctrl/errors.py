@@ -1,5 +1,7 @@
 """Errors that are for the user: the thing, the value, the limit, the remedy."""
 
+import signal
+
 
 class UserError(Exception):
     """Something the user can put right; the command line prints its text alone."""
@@ -21,7 +23,7 @@ class Interrupted(BaseException):
     """
 
     def __init__(self, signal_number: int) -> None:
-        super().__init__(f"interrupted by signal {signal_number}")
+        super().__init__(f"interrupted by {signal.Signals(signal_number).name}")
         self.signal_number = signal_number
 
 

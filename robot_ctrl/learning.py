@@ -22,6 +22,7 @@ from planners.plan import Plan
 from robot_ctrl.config import RunConfig
 from robot_ctrl.controller import Controller
 from robot_ctrl.dataset import Dataset
+from robot_ctrl.interruption import shielded
 from robot_ctrl.loop import EpisodeResult, run_episode
 from robot_ctrl.metrics import episode_row, summarise
 from robot_ctrl.policies import BasePolicy, Policy
@@ -77,17 +78,24 @@ class Learner:
         self._controller = controller
         self._safety = safety
         self._watcher = watcher
-        self._dataset = Dataset(task)
+        self._dataset = Dataset(task, model.device)
         self._rows: list[dict[str, Any]] = []
         self._fits = 0
         self._train_seconds = 0.0
         self._wall_seconds = 0.0
         self._restore()
 
+    @property
+    def finished(self) -> bool:
+        """Whether no episode is left to run."""
+        limit = self._config.env_steps
+        enough = bool(limit and self._rows and self._rows[-1]["env_steps"] >= limit)
+        return enough or len(self._rows) >= self._config.episodes
+
     def learn(self) -> dict[str, Any]:
         """Run the episodes that are left; returns what summary.json says."""
         config = self._config.learning
-        while not self._finished():
+        while not self.finished:
             started = time.perf_counter()
             number = len(self._rows)
             exploring = number < config.random_episodes
@@ -111,7 +119,6 @@ class Learner:
         policy: Policy = self._controller
         if exploring:
             policy = BasePolicy(self._task, config.learning.base_policy, config.learning.base_policy_colour)
-        self._folder.set_aside(number)
         path = self._folder.episode_path(number)
         metadata = {"task": str(config.task["name"]), "episode": str(number), "seed": str(config.seed)}
         with EpisodeWriter(path, metadata=metadata, clock=self._task.robot.clock) as recorder:
@@ -121,10 +128,12 @@ class Learner:
                 self._watcher.step(number, result)
                 if not exploring and len(self._controller.plans) > len(plans_written):
                     plans_written.append(self._controller.plans[-1])
-                    recorder.write_plan(plans_written[-1], plan_ms=self._controller.plan_seconds[-1] * 1e3)
+                    with shielded():
+                        recorder.write_plan(plans_written[-1], plan_ms=self._controller.plan_seconds[-1] * 1e3)
                 every = config.learning.refit_every
                 if every and not exploring and result.steps % every == 0:
-                    recorder.flush()
+                    with shielded():
+                        recorder.flush()
                     self._fit(number, self._dataset.with_open_episode(path))
 
             result = run_episode(
@@ -136,7 +145,8 @@ class Learner:
                 recorder=recorder,
                 after_step=after_step,
             )
-            recorder.close("finished")
+            with shielded():
+                recorder.close("finished")
         return result
 
     def _fit(self, number: int, data: Transitions) -> FitReport:
@@ -150,18 +160,17 @@ class Learner:
 
     def _finish_episode(self, row: dict[str, Any]) -> None:
         self._rows.append(row)
-        self._folder.save_checkpoint(
-            row["episode"],
-            {
-                "rows": self._rows,
-                "fits": self._fits,
-                "train_s": self._train_seconds,
-                "wall_s": self._wall_seconds,
-                "model": self._model.state_dict(),
-            },
-        )
-        self._folder.write_metrics(self._rows)
-        self._folder.write_json("summary.json", self._summary())
+        progress = {
+            "rows": self._rows,
+            "fits": self._fits,
+            "train_s": self._train_seconds,
+            "wall_s": self._wall_seconds,
+            "model": self._model.state_dict(),
+        }
+        with shielded():
+            self._folder.save_checkpoint(row["episode"], progress)
+            self._folder.write_metrics(self._rows)
+            self._folder.write_json("summary.json", self._summary())
         self._watcher.episode(row)
 
     def _summary(self) -> dict[str, Any]:
@@ -169,21 +178,22 @@ class Learner:
 
     def _restore(self) -> None:
         checkpoint = self._folder.load_checkpoint()
-        if checkpoint is None:
-            return
-        self._rows = checkpoint["rows"]
-        self._fits = checkpoint["fits"]
-        self._train_seconds = checkpoint["train_s"]
-        self._wall_seconds = checkpoint["wall_s"]
-        self._model.load_state_dict(checkpoint["model"])
+        if checkpoint is not None:
+            self._rows = checkpoint["rows"]
+            self._fits = checkpoint["fits"]
+            self._train_seconds = checkpoint["train_s"]
+            self._wall_seconds = checkpoint["wall_s"]
+        self._folder.set_aside(len(self._rows))
+        if len(self._folder.read_metrics()) != len(self._rows):
+            self._folder.write_metrics(self._rows)
         for number in range(len(self._rows)):
             self._dataset.add(self._folder.episode_path(number), self._folder.unfinished_attempts(number))
+        if checkpoint is not None:
+            model = checkpoint["model"]
+            # A recording that was damaged since holds fewer rows than the model was fitted to.
+            model["rows_seen"] = min(model["rows_seen"], len(self._dataset))
+            self._model.load_state_dict(model)
 
     def _env_steps(self, result: EpisodeResult) -> int:
         before = int(self._rows[-1]["env_steps"]) if self._rows else 0
         return before + result.steps * self._task.env_steps_per_action
-
-    def _finished(self) -> bool:
-        limit = self._config.env_steps
-        enough = bool(limit and self._rows and self._rows[-1]["env_steps"] >= limit)
-        return enough or len(self._rows) >= self._config.episodes

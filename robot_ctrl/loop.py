@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from hardware.robot import Observation
 from hardware.safety import SafetyFilter
+from robot_ctrl.interruption import shielded
 from robot_ctrl.policies import Policy
 from robot_ctrl.recorder import EpisodeWriter
 from robot_ctrl.task import Task
@@ -64,7 +65,8 @@ def run_episode(
     policy.reset(policy_seed)
     result.observations.append(observation)
     if recorder:
-        recorder.write_observation(observation)
+        with shielded():
+            recorder.write_observation(observation)
     for _ in range(task.episode_steps):
         if film:
             result.frames.append(robot.render())
@@ -75,14 +77,15 @@ def run_episode(
         result.actions.append(scaled)
         observation = robot.get_observation()
         if recorder:
-            recorder.write_action(sent, scaled)
-            recorder.write_observation(observation)
+            with shielded():
+                recorder.write_action(sent, scaled)
+                recorder.write_observation(observation)
         result.steps += 1
         result.total_reward += task.reward(observation)
         result.observations.append(observation)
         if after_step:
             after_step(result)
-        if task.terminated(observation):
+        if task.terminated(observation) or observation.values.get("truncated", False):
             break
     result.success = task.success(result.observations)
     return result

@@ -4,50 +4,65 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from robot_ctrl.build import make_parts
-from robot_ctrl.config import RunConfig, parse_overrides, write_config
-from robot_ctrl.errors import Interrupted, RunError
+from robot_ctrl.build import Parts, complete, make_parts, open_run
+from robot_ctrl.config import RunConfig, check_config, parse_overrides
+from robot_ctrl.errors import RunError
 from robot_ctrl.learning import Learner
 from robot_ctrl.run_folder import RunFolder
 from robot_ctrl.showing import show
 from robot_ctrl.watch import TerminalWatcher
 
 logger = logging.getLogger(__name__)
-_MAY_GROW = ("episodes", "env_steps", "threads")
+_MAY_CHANGE = ("episodes", "env_steps", "threads", "device")
 
 
 def start(config: RunConfig) -> int:
-    """Start a new run."""
-    return _learn(config, RunFolder.create(config))
+    """Start a new run.
+
+    Raises:
+        ConfigError: if its parts cannot be made; then no folder is made, and none is replaced.
+        RunError: if the run folder exists or cannot be written.
+    """
+    parts = make_parts(config)
+    return _learn(config, RunFolder.create(config), parts)
 
 
 def resume(run: Path, overrides: Sequence[str]) -> int:
     """Go on with a run from its last finished episode.
 
     Raises:
-        RunError: if an override would change what the run is.
+        RunError: if an override would change what the run is, or nothing is left to do.
     """
-    folder, config = RunFolder.open(run)
+    folder, config = open_run(run)
     changes = parse_overrides(overrides)
     for key in changes:
-        if key not in _MAY_GROW:
+        if key not in _MAY_CHANGE:
             raise RunError(
-                f"{key}: a resumed run can change only {', '.join(_MAY_GROW)}; start a new run for the rest."
+                f"{key}: a resumed run can change only {', '.join(_MAY_CHANGE)}; start a new run for the rest."
             )
-    config = RunConfig.model_validate(config.model_dump() | changes)
-    write_config(config, folder.path / "config.yaml")
-    return _learn(config, folder)
+    if changes:
+        config = complete(check_config(config.model_dump() | changes, "command line"))
+    parts = make_parts(config)
+    if changes:
+        folder.write_config(config)
+    return _learn(config, folder, parts)
 
 
-def _learn(config: RunConfig, folder: RunFolder) -> int:
-    task, model, controller, safety = make_parts(config)
+def _learn(config: RunConfig, folder: RunFolder, parts: Parts) -> int:
+    watcher = TerminalWatcher(config.episodes, parts[0].episode_steps)
+    learner = Learner(config, folder, *parts, watcher)
+    if learner.finished and folder.is_shown():
+        raise RunError(
+            f"{folder.path} is finished, and its report is {folder.report}. To go further, give it more: "
+            f"`robot-ctrl resume {folder.path} episodes={2 * config.episodes}` (or env_steps=N)."
+        )
     logger.info("%s → %s", config.task["name"], folder.path)
     try:
-        with TerminalWatcher(config.episodes, task.episode_steps) as watcher:
-            Learner(config, folder, task, model, controller, safety, watcher).learn()
-        report = show(config, folder, task, model, controller, safety)
-    except Interrupted:
-        logger.warning("stopped; go on with `robot-ctrl resume %s`", folder.path)
+        with watcher:
+            learner.learn()
+        report = show(config, folder, *parts)
+    except BaseException as error:
+        error.add_note(f"Go on with `robot-ctrl resume {folder.path}`.")
         raise
     logger.info("the report is %s", report)
     return 0

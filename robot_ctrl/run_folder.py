@@ -1,16 +1,21 @@
 """A run on disk: self-contained, and whole after kill -9 at any moment."""
 
 import csv
+import io
+import itertools
 import json
+import logging
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from robot_ctrl.config import RunConfig, check_config, read_yaml, write_config
 from robot_ctrl.errors import RunError
 
+logger = logging.getLogger(__name__)
 CHECKPOINT_VERSION = 1
 _KEPT_CHECKPOINTS = 2
 
@@ -20,6 +25,8 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.config = path / "config.yaml"
+        self.report = path / "report.html"
         self.episodes = path / "episodes"
         self.checkpoints = path / "checkpoints"
         self.metrics = path / "metrics.csv"
@@ -44,9 +51,10 @@ class RunFolder:
                         f"replace it with overwrite=true, or choose another run_dir=."
                     )
                 shutil.rmtree(folder.path)
-            folder.episodes.mkdir(parents=True)
+            folder.path.mkdir(parents=True, exist_ok=True)
+            folder.write_config(config)
+            folder.episodes.mkdir()
             folder.checkpoints.mkdir()
-            write_config(config, folder.path / "config.yaml")
         except OSError as error:
             raise RunError(f"{folder.path}: the run folder cannot be written: {error.strerror}.") from None
         return folder
@@ -58,10 +66,20 @@ class RunFolder:
         Raises:
             RunError: if the path is not a run folder.
         """
-        if not (path / "config.yaml").is_file():
+        folder = cls(path)
+        if not folder.config.is_file():
             raise RunError(f"{path} is not a run folder: it has no config.yaml. Give the run_dir of a run.")
-        config = check_config(read_yaml(path / "config.yaml"), str(path / "config.yaml"))
-        return cls(path), config.model_copy(update={"run_dir": path})
+        config = check_config(read_yaml(folder.config), str(folder.config))
+        return folder, config.model_copy(update={"run_dir": path})
+
+    def write_config(self, config: RunConfig) -> None:
+        """Write every setting of the run, atomically."""
+        with _replacing(self.config) as temporary:
+            write_config(config, temporary)
+
+    def is_shown(self) -> bool:
+        """Whether there is a report of the last episode."""
+        return self.report.exists() and self.report.stat().st_mtime_ns >= self.metrics.stat().st_mtime_ns
 
     def episode_path(self, episode: int) -> Path:
         """Where an episode is recorded."""
@@ -71,22 +89,20 @@ class RunFolder:
         """What earlier, cut-off attempts at an episode left behind."""
         return sorted(self.episodes.glob(f"episode_{episode:05d}.unfinished-*.mcap"))
 
-    def set_aside(self, episode: int) -> None:
-        """Keep a cut-off attempt at an episode under a name of its own; its data still counts."""
-        path = self.episode_path(episode)
-        if path.exists():
-            attempt = len(self.unfinished_attempts(episode)) + 1
-            path.rename(path.with_suffix(f".unfinished-{attempt}.mcap"))
+    def set_aside(self, first: int) -> None:
+        """Keep the attempts at all episodes from the first on under names of their own; their data still counts."""
+        for path in self.episodes.glob("episode_?????.mcap"):
+            if path >= self.episode_path(first):
+                attempts = (path.with_suffix(f".unfinished-{number}.mcap") for number in itertools.count(1))
+                path.rename(next(attempt for attempt in attempts if not attempt.exists()))
 
     def write_metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write all rows anew, atomically."""
         columns = list(dict.fromkeys(key for row in rows for key in row))
-        temporary = self.metrics.with_suffix(".tmp")
-        with temporary.open("w", newline="") as file:
+        with _replacing(self.metrics) as temporary, temporary.open("w", newline="") as file:
             writer = csv.DictWriter(file, columns)
             writer.writeheader()
             writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
-        temporary.replace(self.metrics)
 
     def read_metrics(self) -> list[dict[str, str]]:
         """The rows of metrics.csv, as text; empty before the first episode."""
@@ -97,21 +113,21 @@ class RunFolder:
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Write a JSON file atomically."""
-        temporary = self.path / f"{name}.tmp"
-        temporary.write_text(json.dumps(content, indent=2) + "\n")
-        temporary.replace(self.path / name)
+        with _replacing(self.path / name) as temporary:
+            temporary.write_text(json.dumps(content, indent=2) + "\n")
 
     def save_checkpoint(self, episode: int, content: Mapping[str, Any]) -> None:
         """Save what is needed to go on after an episode, atomically; the last two are kept."""
         import torch
 
+        buffer = io.BytesIO()
+        torch.save({"version": CHECKPOINT_VERSION, "episode": episode, **content}, buffer)
+        self.checkpoints.mkdir(exist_ok=True)
         path = self.checkpoints / f"episode_{episode:05d}.pt"
-        temporary = path.with_suffix(".tmp")
-        with temporary.open("wb") as file:
-            torch.save({"version": CHECKPOINT_VERSION, "episode": episode, **content}, file)
+        with _replacing(path) as temporary, temporary.open("wb") as file:
+            file.write(buffer.getbuffer())
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
         for old in self._checkpoint_files()[:-_KEPT_CHECKPOINTS]:
             old.unlink()
 
@@ -125,19 +141,36 @@ class RunFolder:
 
         for path in reversed(self._checkpoint_files()):
             try:
-                content: dict[str, Any] = torch.load(path, weights_only=True)
-            except Exception:
+                content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+                version = content["version"]
+            except Exception as error:  # damaged bytes can raise anything in the unpickler
+                reason = str(error).partition("\n")[0]
+                logger.warning("%s is damaged (%s); the checkpoint before it is used instead.", path, reason)
                 continue
-            if content["version"] != CHECKPOINT_VERSION:
+            if version != CHECKPOINT_VERSION:
                 raise RunError(
-                    f"{path}: checkpoint version {content['version']}, this program reads version "
-                    f"{CHECKPOINT_VERSION}: use the robot-ctrl version that wrote it (see summary.json)."
+                    f"{path}: checkpoint version {version}, this program reads version {CHECKPOINT_VERSION}: "
+                    f"use the robot-ctrl version that wrote it (see summary.json)."
                 )
             return content
         return None
 
     def _checkpoint_files(self) -> list[Path]:
         return sorted(self.checkpoints.glob("episode_*.pt"))
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A name to write to; what is written takes the file's place in one step, or none of it does."""
+    temporary = path.with_name(f"{path.name}.tmp")
+    try:
+        yield temporary
+        temporary.replace(path)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def _cell(value: Any) -> Any:

@@ -38,12 +38,14 @@ def show(
     """
     last: EpisodeResult | None = None
     captioned = []
+    film = True
     for number in range(config.learning.show_episodes):
         try:
-            last = _episode(config, task, controller, safety, number, film=True)
+            last = _episode(config, task, controller, safety, number, film=film)
         except RenderingUnavailableError as error:
             logger.warning("no video: %s", error)
-            last = _episode(config, task, controller, safety, number, film=False)
+            film = False
+            last = _episode(config, task, controller, safety, number, film=film)
         captioned += [with_caption(frame, f"{config.task['name']}  episode {number + 1}") for frame in last.frames]
     if captioned:
         height, width, _ = captioned[0].shape
@@ -75,9 +77,10 @@ def _diagnose(
         np.stack([task.state(observation) for observation in result.observations]), dtype=torch.float32
     )
     actions = torch.as_tensor(np.stack(result.actions), dtype=torch.float32)
+    there, sent = states.to(model.device), actions.to(model.device)
     length = min(controller.horizon, result.steps)
     starts = np.arange(0, result.steps - length + 1, length)
-    predicted = [predicted_trajectories(model, states[at], actions[at : at + length]).numpy() for at in starts]
+    predicted = [predicted_trajectories(model, there[at], sent[at : at + length]).cpu().numpy() for at in starts]
     elite_costs = [plan.elite_costs for plan in controller.plans]
     widest = max(map(len, elite_costs))
     return Diagnostics(

@@ -1,5 +1,6 @@
 """Any dm_control or Gymnasium environment as a task, with a reward that is learned with the dynamics."""
 
+import math
 from typing import Any, ClassVar
 
 import numpy as np
@@ -27,6 +28,7 @@ class _AnyEnvironment(Task):
         self.env_steps_per_action = action_repeat
         self.episode_steps = env_steps // action_repeat
         self.action_scale = ActionScale.absolute(robot.spec)
+        robot.connect()
         first = robot.reset(0)
         self._keys = [key for key in first.values if key not in _RESERVED]
         names = [
@@ -85,7 +87,8 @@ def _gymnasium(environment: str) -> type[Task]:
             from hardware.gymnasium_robot import GymnasiumRobot
 
             robot = GymnasiumRobot(environment, action_repeat=action_repeat)
-            self._adopt(robot, action_repeat, env_steps_per_episode or (robot.episode_steps or 1000) * action_repeat)
+            full = int(robot.episode_steps) * action_repeat if math.isfinite(robot.episode_steps) else 1000
+            self._adopt(robot, action_repeat, env_steps_per_episode or full)
 
     GymnasiumTask.__doc__ = f"Gymnasium {environment}, reward learned."
     return GymnasiumTask
