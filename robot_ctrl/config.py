@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from robot_ctrl.errors import ConfigError
 from robot_ctrl.settings import explain
@@ -26,7 +26,7 @@ class LearningConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    version: float = 1.5
+    version: float = Field(default=1.5, strict=True)
     base_policy: Literal["uniform", "coloured", "hold"] = "uniform"
     base_policy_colour: float = Field(default=2.0, ge=0, le=4)
     random_episodes: int = Field(default=1, ge=1)
@@ -40,10 +40,15 @@ class LearningConfig(BaseModel):
     def _presets(cls, given: Any) -> Any:
         if not isinstance(given, dict):
             return given
-        version = given.get("version", 1.5)
+        version = given.get("version")
+        return _VERSIONS.get(version, {}) | given if isinstance(version, int | float) else given
+
+    @field_validator("version")
+    @classmethod
+    def _known(cls, version: float) -> float:
         if version not in _VERSIONS:
-            raise ValueError(f"version is {version!r}; the lecture's are 0.5, 1.0 and 1.5")
-        return _VERSIONS[version] | given
+            raise ValueError("the lecture's versions are 0.5, 1.0 and 1.5")
+        return version
 
 
 class RobotConfig(BaseModel):

@@ -1,6 +1,6 @@
-"""Whole runs share what ``tests/tiny_runs.py`` makes small."""
+"""Lets tests import what ``tests/helpers`` shares."""
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch._dynamo  # noqa: F401  (what the first optimiser imports, in a second that forks then share)
+
 import robot_ctrl.run
 import robot_ctrl.showing
 from robot_ctrl.cli import main
@@ -45,8 +47,8 @@ class Ended:
     text: str
 
 
-def command(*arguments: str, before: Callable[[], None] | None = None) -> Ended:
-    """Run the command line in a forked process; ``before`` may tamper with that process. Reports are left empty."""
+def command(*arguments: str, before: Callable[[], None] | None = None, real_report: bool = False) -> Ended:
+    """Run the command line in a forked process; ``before`` may tamper with that process."""
     read, write = os.pipe()
     child = os.fork()
     if not child:
@@ -57,7 +59,8 @@ def command(*arguments: str, before: Callable[[], None] | None = None) -> Ended:
         logging.getLogger().handlers.clear()
         status = 70
         try:
-            robot_ctrl.showing.write_report = empty_report
+            if not real_report:
+                robot_ctrl.showing.write_report = empty_report
             if before is not None:
                 before()
             status = main(arguments)
@@ -105,9 +108,9 @@ def kill(owner: Any, name: str, call: int, *, after: bool = False) -> Callable[[
     return strike(signal.SIGKILL, owner, name, call, after=after)
 
 
-def start(folder: Path, *more: str, before: Callable[[], None] | None = None) -> Ended:
+def start(folder: Path, *more: str, before: Callable[[], None] | None = None, real_report: bool = False) -> Ended:
     """A tiny run in that folder."""
-    return command("run", POINT_MASS, *TINY, f"run_dir={folder}", *more, before=before)
+    return command("run", POINT_MASS, *TINY, f"run_dir={folder}", *more, before=before, real_report=real_report)
 
 
 def metrics_but_timing(folder: Path) -> list[dict[str, str]]:
