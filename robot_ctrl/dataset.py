@@ -84,7 +84,7 @@ class Dataset:
         except ValueError as error:
             raise RunError(f"{error} Put the recording back, or start a new run.") from None
         part = transitions_of(self._task, episode, len(self._parts), self._device)
-        if finished and episode.outcome == "unfinished":
+        if finished and episode.truncated and not episode.bytes_lost:
             logger.warning("%s was cut off after it was recorded; its first %d steps are used.", path, len(part))
         return part
 

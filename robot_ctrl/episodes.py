@@ -148,7 +148,7 @@ def read_episode(path: Path) -> Episode:
     truncated = contents.bytes_lost > 0 or not contents.complete
     if truncated:
         _log.log(
-            logging.WARNING if contents.bytes_lost else logging.INFO,
+            logging.WARNING if contents.bytes_lost else logging.DEBUG,
             "%s: the recording has no proper end; the last %d of %d bytes could not be read. Kept: "
             "%d observations, %d actions, %d plans, %d events.",
             path,

@@ -8,10 +8,12 @@ from torch import Tensor
 
 from hardware.errors import RenderingUnavailableError
 from hardware.robot import JointSpec, Observation, RobotSpec
+from hardware.safety import SafetyFilter
 from hardware.simulated import Simulation
 from models.state import StateSpec
 from planners.cost import StepwiseCost
 from robot_ctrl.action_scale import ActionScale
+from robot_ctrl.loop import EpisodeResult, run_episode
 from robot_ctrl.task import Array, Task
 
 PERIOD = 0.1
@@ -86,3 +88,16 @@ def away(states: Tensor, actions: Tensor) -> Tensor:
 
 def moving(states: Tensor, actions: Tensor) -> Tensor:
     return states[..., 1:, 1].square()
+
+
+def connected(**settings: Any) -> PointMass:
+    """The task, ready to be driven."""
+    task = PointMass(**settings)
+    task.robot.connect()
+    return task
+
+
+def drive(task: PointMass, policy: Any, safety: SafetyFilter | None = None, **more: Any) -> EpisodeResult:
+    """One episode."""
+    safety = safety or SafetyFilter(task.robot.spec)
+    return run_episode(task, policy, safety, **({"reset_seed": 2, "policy_seed": 2} | more))

@@ -155,16 +155,20 @@ def test_a_checkpoint_of_another_version_is_refused(undisturbed: Path, tmp_path:
     assert "version 99" in ended.text
 
 
-def test_the_rest_of_a_truncated_episode_is_used_and_the_user_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("clean_cut", [False, True], ids=["within a chunk", "between chunks"])
+def test_the_rest_of_a_truncated_episode_is_used_and_the_user_told(clean_cut: bool, tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert start(run, "episodes=2", "task.episode_steps=40").status == 0
     path = run / "episodes" / "episode_00001.mcap"
     path.write_bytes(path.read_bytes()[:6000])
-    left = len(read_episode(path).actions)
+    if clean_cut:
+        path.write_bytes(path.read_bytes()[: -read_episode(path).bytes_lost])
+    left = len(read_episode(path).observations) - 1
     assert 0 < left < 40
     ended = command("resume", str(run), "episodes=3")
     assert ended.status == 0, ended.text
-    assert f"WARNING: {path} was cut off after it was recorded; its first {left} steps are used" in ended.text
+    told = f"its first {left} steps are used" if clean_cut else f"could not be read. Kept: {left + 1} observations"
+    assert [line for line in ended.text.splitlines() if line.startswith(f"WARNING: {path}") and told in line]
     assert len(metrics_but_timing(run)) == 3
 
 

@@ -1,0 +1,115 @@
+import numpy as np
+import pytest
+import torch
+from point_mass import PERIOD, PointMass, connected, drive
+from torch import Generator, Tensor
+
+from hardware.robot import Observation
+from models.dynamics import Rollout
+from robot_ctrl.controller import Controller
+from robot_ctrl.policies import BasePolicy
+
+
+@pytest.fixture
+def task() -> PointMass:
+    return connected()
+
+
+class DoubleIntegrator:
+    """What the rail does, known exactly."""
+
+    state_size, action_size = 2, 1
+
+    def __init__(self) -> None:
+        self.seen: list[Tensor] = []
+
+    def rollout(self, state: Tensor, actions: Tensor, *, generator: Generator | None = None) -> Rollout:
+        self.seen.append(actions)
+        position, velocity = (column.expand(len(actions)) for column in state)
+        states = [torch.stack([position, velocity], -1)]
+        for action in actions[..., 0].unbind(1):
+            velocity = velocity + 2 * action * PERIOD
+            position = position + velocity * PERIOD
+            states.append(torch.stack([position, velocity], -1))
+        return Rollout(torch.stack(states, 1).unsqueeze(0))
+
+
+def controller_of(task: PointMass, replan_every: int = 1, **settings: object) -> Controller:
+    planner = {"name": "icem", "horizon": 10, "risk": "mean", "risk_parameter": None} | settings
+    return Controller(task, DoubleIntegrator(), planner, replan_every=replan_every)
+
+
+def test_with_the_true_model_the_goal_is_reached_and_holding_still_is_beaten() -> None:
+    task = connected(episode_steps=25)
+    planned = drive(task, controller_of(task))
+    held = drive(task, BasePolicy(task, "hold"))
+    assert planned.success
+    assert not held.success
+    assert planned.total_reward > held.total_reward / 2
+    assert abs(planned.observations[-1].values["joint_velocity"][0]) < 0.3
+
+
+@pytest.mark.parametrize(
+    ("replan_every", "plans"), [(1, 12), (5, 3), (0, 2), (50, 2)], ids=["1.5", "every 5", "1.0", "beyond the end"]
+)
+def test_a_plan_is_followed_as_long_as_asked_for_but_never_beyond_its_end(
+    replan_every: int, plans: int, task: PointMass
+) -> None:
+    controller = controller_of(task, replan_every, population=8, elites=2, iterations=1)
+    drive(task, controller)
+    assert len(controller.plans) == plans
+    assert len(controller.plan_seconds) == plans
+    assert [plan.computed_from for plan in controller.plans] == sorted({p.computed_from for p in controller.plans})
+
+
+def test_followed_actions_are_the_plans_own(task: PointMass) -> None:
+    controller = controller_of(task, 0, population=8, elites=2, iterations=1)
+    result = drive(task, controller)
+    followed = np.concatenate([plan.actions for plan in controller.plans])[:12]
+    assert np.array(result.actions) == pytest.approx(followed, abs=1e-6)
+
+
+def test_the_next_plan_starts_from_the_last_one_shifted(task: PointMass) -> None:
+    controller = controller_of(task, population=8, elites=2, iterations=1)
+    controller.act(task.robot.reset(0))
+    first = controller.plan
+    assert first is not None
+    model = controller._model
+    assert isinstance(model, DoubleIntegrator)
+    model.seen.clear()
+    controller.act(task.robot.get_observation())
+    candidates = torch.cat([actions.reshape(-1, 10) for actions in model.seen])
+    shifted = torch.tensor(np.append(first.proposal.mean[1:, 0], 0.0))
+    assert (candidates - shifted).abs().amax(-1).min() < 1e-6
+
+
+def test_controllers_with_the_same_seed_agree_and_forget_at_a_reset(task: PointMass) -> None:
+    controller = controller_of(task)
+    commands = []
+    for seed in (5, 5, 6):
+        controller.reset(seed)
+        commands.append(controller.act(task.robot.reset(0)).item())
+    assert commands[0] == commands[1] != commands[2]
+    assert len(controller.plans) == 1
+
+
+@pytest.mark.parametrize("start", [-1.0, 0.5])
+def test_where_commands_are_positions_holding_still_is_where_the_robot_is_now(start: float) -> None:
+    task = connected(driven_by="position")
+    controller = controller_of(task, replan_every=2, population=8, elites=2, iterations=1, horizon=3)
+    for step in range(3):
+        here = start + 0.1 * step
+        values = {"joint_position": [here], "joint_velocity": [0.0], "command": [here]}
+        observation = Observation(step, {name: np.array(value) for name, value in values.items()})
+        controller.act(observation)
+        if step != 1:
+            assert controller.plan is not None
+            assert task.action_scale.to_command(controller.plan.hold_action, np.zeros(1)) == pytest.approx(
+                [here], abs=1e-6
+            )
+
+
+@pytest.mark.parametrize("setting", [{"population": 1}, {"horizon": 0}, {"name": "guess"}])
+def test_settings_out_of_range_are_refused_before_the_first_plan(setting: dict[str, object], task: PointMass) -> None:
+    with pytest.raises(ValueError, match=r"population|steps|guess"):
+        controller_of(task, **setting)
