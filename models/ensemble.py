@@ -69,7 +69,7 @@ class ProbabilisticEnsemble:
         particles: int = 5,
         precision: Precision = "fp32",
         elites: int | None = None,
-        bootstrap: bool = True,
+        bootstrap: bool = False,
         learning_rate: float = 1e-3,
         weight_decay: float = 1.0,
         batch_size: int = 256,
@@ -97,8 +97,9 @@ class ProbabilisticEnsemble:
             particles: P, a multiple of the planning members; ``expectation`` ignores it.
             precision: of the products in rollouts.
             elites: how many members plan, the best on the rows held out; None for all.
-            bootstrap: let each member learn from its own resample of the data; if false, members differ by
-                their initial weights and their batches only.
+            bootstrap: let each member learn from its own resample of the data, drawn with replacement; if
+                false, members differ by their initial weights and their batches only, which wastes no data and
+                is usually enough.
             learning_rate: of Adam.
             weight_decay: a factor on decays from 2.5e-5 in the first layer to 7.5e-4 in the last.
             batch_size: rows per member and gradient step.

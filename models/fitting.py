@@ -66,8 +66,16 @@ class Data:
     unrolling: Unrolling | None = None
 
 
+VARIANCE_WEIGHT = 0.5
+"""Exponent β of β-NLL (Seitzer et al. 2022, arXiv:2203.09168): gradients of each row and column are weighted by its
+predicted variance to this power, so that what is predicted badly is not written off as noise."""
+
+
 class Loss:
-    """Each member's negative log-likelihood or squared error, and the cross-entropy of the end."""
+    """Each member's negative log-likelihood or squared error, and the cross-entropy of the end.
+
+    Where gradients are wanted, likelihoods are weighted by the predicted variance, see ``VARIANCE_WEIGHT``.
+    """
 
     def __init__(self, network: EnsembleNetwork, data: Data) -> None:
         self._network, self._data = network, data
@@ -83,6 +91,8 @@ class Loss:
         error = (mean - self._gather(self._data.targets, rows)).square()
         if log_variance is not None:
             error = error * torch.exp(-log_variance) + log_variance
+            if torch.is_grad_enabled():
+                error = error * torch.exp(VARIANCE_WEIGHT * log_variance.detach())
         loss: Tensor = 0.5 * error.mean((1, 2))
         if logits is not None and self._data.terminated is not None:
             ended = self._gather(self._data.terminated.unsqueeze(-1), rows)

@@ -59,11 +59,13 @@ def test_each_member_ends_with_its_own_best_weights():
     poisoned = table(values, 50, [torch.arange(150)] * 2)
     poisoned.targets[:150] += 4.0
     poisoned.targets[150:] = values[150:]
-    before = Loss(model, poisoned)(poisoned.holdout)
+    with torch.no_grad():
+        before = Loss(model, poisoned)(poisoned.holdout)
     _, best = descend(model, optimizer, poisoned, max_steps=60, **settings)
     assert all(torch.equal(value[0], kept) for value, kept in zip(model.parameters(), good, strict=True))
     assert best[0] == before[0]
-    after = Loss(model, poisoned)(poisoned.holdout)
+    with torch.no_grad():
+        after = Loss(model, poisoned)(poisoned.holdout)
     assert torch.allclose(after, best)
 
 
@@ -227,3 +229,20 @@ def test_training_on_several_steps_fits_the_system():
     model, report = fitted(data, steps=150, multi_step=3)
     assert report.one_step_rmse < 0.2
     assert model.predict(data.states, data.actions).mean.isfinite().all()
+
+
+def test_badly_predicted_rows_are_not_written_off_as_noise():
+    """The gradient of a mean shrinks with 1 / σ under β-NLL, where it would with 1 / σ² under the likelihood."""
+    data = table(torch.ones(4, 1), 0, [torch.arange(4)] * 2)
+    gradients = []
+    for shift in (0.0, 2.0):
+        model = network()
+        with torch.no_grad():
+            model.weights[-1].zero_()
+            model.biases[-1].zero_()
+            model.biases[-1][..., 1] = -3.0 + shift
+            model.min_log_variance.fill_(-20)
+            model.max_log_variance.fill_(20)
+        torch.autograd.backward(Loss(model, data)(torch.arange(4)).sum())
+        gradients.append(float(model.biases[-1].grad[0, 0, 0]))
+    assert gradients[0] / gradients[1] == pytest.approx(torch.e, rel=1e-3)
