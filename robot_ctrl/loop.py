@@ -61,7 +61,7 @@ def run_episode(
     robot = task.robot
     result = EpisodeResult()
     observation = robot.reset(reset_seed)
-    safety.reset()
+    safety.reset(observation)
     policy.reset(policy_seed)
     result.observations.append(observation)
     if recorder:
