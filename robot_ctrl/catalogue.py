@@ -1,10 +1,13 @@
-"""What there is to run, with one line each."""
+"""What there is to run, with one line each, read off the sources: importing them would take seconds."""
 
+import ast
 from collections.abc import Iterable
+from pathlib import Path
 
-from hardware.arms.so101 import so101, so101_push
 from planners.registry import descriptions
-from robot_ctrl.tasks import TASKS, task_class
+from robot_ctrl.tasks import TASKS
+
+_ROBOTS = {"so101": "hardware.arms.so101:so101", "so101-push": "hardware.arms.so101:so101_push"}
 
 _OPEN = (
     ("dmc:domain-task", "any dm_control task, for example dmc:walker-walk; its reward is learned."),
@@ -21,16 +24,26 @@ _MODELS = (("ensemble", "Bootstrap ensemble of probabilistic or deterministic ne
 def catalogue() -> str:
     """Tasks, robots, models and planners as a table."""
     sections = {
-        "Tasks": [*((name, _first_line(task_class(name))) for name in TASKS), *_OPEN],
-        "Robots": [("so101", _first_line(so101)), ("so101-push", _first_line(so101_push))],
+        "Tasks": [*_documented(TASKS), *_OPEN],
+        "Robots": _documented(_ROBOTS),
         "Models": _MODELS,
         "Planners": descriptions().items(),
     }
     return "\n\n".join(f"{title}\n{_table(rows)}" for title, rows in sections.items())
 
 
-def _first_line(documented: object) -> str:
-    return (documented.__doc__ or "").strip().split("\n")[0]
+def _documented(places: dict[str, str]) -> list[tuple[str, str]]:
+    return [(name, _first_line(place)) for name, place in places.items()]
+
+
+def _first_line(place: str) -> str:
+    """The first line of the docstring of the class or function at ``package.module:name``."""
+    module, _, name = place.partition(":")
+    source = Path(__file__).parents[1].joinpath(*module.split(".")).with_suffix(".py").read_text(encoding="utf-8")
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
+            return (ast.get_docstring(node) or "").partition("\n")[0]
+    raise LookupError(f"{place}: there is no such class or function")
 
 
 def _table(rows: Iterable[tuple[str, str]]) -> str:

@@ -61,11 +61,12 @@ class BasePolicy:
 
 
 def _coloured(rng: np.random.Generator, shape: tuple[int, int], colour: float) -> Array:
-    frequencies = np.fft.rfftfreq(shape[0])
+    length = max(2, shape[0])
+    frequencies = np.fft.rfftfreq(length)
     frequencies[0] = frequencies[1]
     amplitudes = frequencies ** (-colour / 2)
     spectrum = amplitudes[:, None] * (
         rng.standard_normal((len(frequencies), shape[1])) + 1j * rng.standard_normal((len(frequencies), shape[1]))
     )
-    noise = np.fft.irfft(spectrum, n=shape[0], axis=0)
-    return np.asarray(_erf(noise / noise.std(axis=0) / np.sqrt(2)))
+    noise = np.fft.irfft(spectrum, n=length, axis=0)
+    return np.asarray(_erf(noise / noise.std(axis=0) / np.sqrt(2)))[: shape[0]]

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware.robot import Observation, SimulatedRobot
-from models.state import StateSpec
 from robot_ctrl.action_scale import ActionScale
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from models.state import StateSpec
     from planners.cost import Cost
 
 Array = NDArray[np.float64]
@@ -42,7 +42,7 @@ class Task(ABC):
     learns_termination: ClassVar[bool] = False
 
     robot: SimulatedRobot
-    state_spec: StateSpec
+    state_spec: "StateSpec"
     action_scale: ActionScale
     episode_steps: int
     env_steps_per_action: int = 1

@@ -46,3 +46,10 @@ def test_noise_goes_on_beyond_the_episodes_length() -> None:
     policy.reset(0)
     drawn = [policy.act(task.robot.get_observation()).item() for _ in range(8)]
     assert drawn[:4] == drawn[4:]
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_short_episodes_have_noise_too(steps: int) -> None:
+    drawn = actions("coloured", steps=steps)
+    assert drawn.shape == (steps,)
+    assert np.isfinite(drawn).all()
