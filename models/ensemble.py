@@ -75,7 +75,7 @@ class ProbabilisticEnsemble:
         batch_size: int = 256,
         first_steps: int = 2000,
         refit_steps: int = 600,
-        patience: int = 5,
+        patience: int = 10,
         fresh_fraction: float = 0.25,
         multi_step: int = 1,
         holdout_fraction: float = 0.1,

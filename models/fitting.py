@@ -166,7 +166,7 @@ def descend(
     parameters = list(network.parameters())
     device = parameters[0].device
     longest = max(len(table) for table in data.tables)
-    interval = max(20, min(250, -(-longest // batch)))
+    interval = max(50, min(250, -(-longest // batch)))
     with torch.no_grad():
         best = loss_of(data.holdout)
         kept = [parameter.clone() for parameter in parameters]

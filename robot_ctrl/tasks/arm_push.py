@@ -30,6 +30,7 @@ class ArmPush(Task):
 
     defaults: ClassVar[dict[str, Any]] = {
         "episodes": 60,
+        "model": {"refit_steps": 300},
         "planner": {"horizon": 12},
         "learning": {"base_policy": "coloured", "random_episodes": 10, "show_episodes": 3},
     }

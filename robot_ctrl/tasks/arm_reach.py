@@ -30,8 +30,9 @@ class ArmReach(Task):
     """Reach random points with a simulated SO-101-class arm (position commands, success within 2 cm)."""
 
     defaults: ClassVar[dict[str, Any]] = {
-        "episodes": 30,
-        "planner": {"horizon": 10},
+        "episodes": 40,
+        "model": {"refit_steps": 200},
+        "planner": {"horizon": 8},
         "learning": {"base_policy": "uniform", "random_episodes": 10, "show_episodes": 4},
     }
 
