@@ -18,8 +18,10 @@ def evaluate(run: Path, episodes: int, seed: int) -> str:
     Raises:
         RunError: if the run has no checkpoint yet.
     """
-    folder, config = RunFolder.open(run)
     task, controller, safety = load_controller(run)
+    folder, config = RunFolder.open(run)
+    checkpoint = folder.load_checkpoint()
+    assert checkpoint is not None
     trials: list[dict[str, Any]] = []
     for trial in range(episodes):
         result = run_episode(
@@ -42,7 +44,7 @@ def evaluate(run: Path, episodes: int, seed: int) -> str:
         "task": config.task["name"],
         "seed": config.seed,
         "evaluation_seed": seed,
-        "env_steps": int(folder.read_metrics()[-1]["env_steps"]),
+        "env_steps": checkpoint["rows"][-1]["env_steps"],
         "trials": len(trials),
         "return_median": float(np.median(returns)),
         "return_worst": float(returns.min()),

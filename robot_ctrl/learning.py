@@ -22,6 +22,7 @@ from planners.plan import Plan
 from robot_ctrl.config import RunConfig
 from robot_ctrl.controller import Controller
 from robot_ctrl.dataset import Dataset
+from robot_ctrl.errors import RunError
 from robot_ctrl.interruption import shielded
 from robot_ctrl.loop import EpisodeResult, run_episode
 from robot_ctrl.metrics import episode_row, summarise
@@ -153,7 +154,10 @@ class Learner:
         self._watcher.fitting(number)
         started = time.perf_counter()
         generator = torch.Generator().manual_seed(derive_seed(self._config.seed, "fit", self._fits))
-        report = self._model.fit(data, generator=generator)
+        try:
+            report = self._model.fit(data, generator=generator)
+        except ValueError as error:
+            raise RunError(f"the model cannot be fitted to episodes 0 to {number}: {error}") from error
         self._fits += 1
         self._train_seconds += time.perf_counter() - started
         return report

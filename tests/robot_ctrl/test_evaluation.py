@@ -60,6 +60,13 @@ def test_an_evaluation_counts_its_trials(run: Path) -> None:
     assert report["env_steps"] == 24
 
 
+def test_an_evaluation_needs_no_table(run: Path) -> None:
+    table = (run / "metrics.csv").read_bytes()
+    (run / "metrics.csv").unlink()  # as after a kill between a checkpoint and the table
+    assert evaluated(run, 1)["env_steps"] == 24
+    (run / "metrics.csv").write_bytes(table)
+
+
 def test_starts_are_held_out_from_learning(run: Path) -> None:
     learned = {derive_seed(3, "reset", episode) for episode in range(1000)}
     assert not learned & {derive_seed(3, "evaluation 0", trial) for trial in range(1000)}

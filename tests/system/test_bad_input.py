@@ -169,6 +169,13 @@ def test_a_configuration_that_was_edited_wrongly_is_named(
     assert len(metrics_but_timing(run)) == 2
 
 
+def test_data_that_cannot_be_learned_from_are_named(tmp_path: Path) -> None:
+    ended = start(tmp_path / "run", "task.episode_steps=1")
+    assert ended.status == 2
+    assert "the model cannot be fitted to episodes 0 to 0: fit: there are 1 transitions" in ended.text
+    assert "Traceback" not in ended.text
+
+
 def test_evaluation_needs_a_fitted_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = tmp_path / "run"
     assert start(run, "learning.random_episodes=2", "episodes=1").status == 0
