@@ -25,8 +25,8 @@ def wrap_angle(angle: Tensor) -> Tensor:
 class Features:
     """The mapping from states and actions (SI units, actions in [-1, 1]) to network inputs and targets.
 
-    Inputs are the plain state columns, then the sines and the cosines of the angles, then the control: the
-    action, or, where the state holds position commands, the *new* command, as its lead over the position that
+    Inputs are the plain state columns, the sines and the cosines of the angles, the differences, then the control:
+    the action, or, where the state holds position commands, the *new* command, as its lead over the position that
     follows it where that is known. The previous command and the raw action are then left out, because the
     servo follows the new command and knows nothing of how it came about.
 
@@ -42,7 +42,9 @@ class Features:
         self.spec = spec
         self.plain, self.angles, self.learned = as_columns(plain), as_columns(angles), as_columns(learned)
         self.plain_size, self.angle_count, self.target_size = len(plain), len(angles), len(learned)
-        self.state_features = len(plain) + 2 * len(angles)
+        self._minuends = as_columns([first for first, _ in spec.differences])
+        self._subtrahends = as_columns([second for _, second in spec.differences])
+        self.state_features = len(plain) + 2 * len(angles) + len(spec.differences)
         self.input_size = self.state_features + spec.action_size
         positions = spec.command.positions if spec.command else ()
         self.followers = as_columns(list(positions)) if positions else None
@@ -50,10 +52,13 @@ class Features:
 
     def of_states(self, states: Tensor) -> Tensor:
         """States (..., nx) to features (..., n)."""
-        if not self.angle_count:
-            return states[..., self.plain]
-        angles = states[..., self.angles]
-        return torch.cat([states[..., self.plain], angles.sin(), angles.cos()], -1)
+        parts = [states[..., self.plain]]
+        if self.angle_count:
+            angles = states[..., self.angles]
+            parts += [angles.sin(), angles.cos()]
+        if self.spec.differences:
+            parts.append(states[..., self._minuends] - states[..., self._subtrahends])
+        return parts[0] if len(parts) == 1 else torch.cat(parts, -1)
 
     def controls(self, states: Tensor, actions: Tensor) -> Tensor:
         """Actions (..., nu), or the new commands that they lead to from states (..., nx)."""

@@ -15,7 +15,7 @@ def fits(features: Features, frozen: FrozenNetwork, doubt: Doubt) -> bool:
     It must be a single float32 network without noise or heads, see the whole state as it is and predict all
     of it. With more than one hidden layer, products of full width rule and the other form is faster at them.
     """
-    plain = features.plain_size == features.target_size == features.spec.size
+    plain = features.state_features == features.plain_size == features.target_size == features.spec.size
     return (
         frozen.members == 1
         and frozen.folded

@@ -45,6 +45,8 @@ class StateSpec:
             differences are taken the short way round. Their values are not wrapped in rollouts.
         unseen: indices of variables that do not influence the dynamics and must not be an input of the
             network (a horizontal position, a height above a flat floor's origin); they are still predicted.
+        differences: pairs (i, j) of variables whose difference s_i − s_j networks see beside the variables: how far
+            a tool is from what it touches says more than where both are.
         command: the columns that hold the previous position command, where commands are delta targets.
     """
 
@@ -52,6 +54,7 @@ class StateSpec:
     action_size: int
     angles: tuple[int, ...] = ()
     unseen: tuple[int, ...] = ()
+    differences: tuple[tuple[int, int], ...] = ()
     command: CommandColumns | None = None
 
     @property

@@ -1,6 +1,7 @@
 """Push a puck to a random place on the table with a simulated arm."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -40,7 +41,9 @@ class ArmPush(Task):
         self.episode_steps = episode_steps
         self.action_scale = ActionScale.delta(self.robot.spec, speed, self.period)
         puck = ("puck_x", "puck_y", "puck_x_rate", "puck_y_rate")
-        self.state_spec = arm_state(self.robot.spec, self.action_scale, puck)
+        self.state_spec = replace(
+            arm_state(self.robot.spec, self.action_scale, puck), unseen=(11, 12), differences=((11, 8), (12, 9))
+        )
 
     def state(self, observation: Observation) -> Array:
         """Joint positions and velocities, the tip, the puck's position and velocity, the commands in force."""

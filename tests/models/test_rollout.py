@@ -22,6 +22,7 @@ FOLLOWING = StateSpec(
     action_size=1,
     command=CommandColumns((2,), (0.2,), (-5.0,), (5.0,), positions=(0,)),
 )
+RELATIVE = StateSpec(("tool", "thing", "tool_rate"), action_size=1, unseen=(1,), differences=((1, 0),))
 
 
 def random_model(spec: StateSpec, **settings: object) -> ProbabilisticEnsemble:
@@ -47,7 +48,7 @@ def both(model: ProbabilisticEnsemble, propagation: str, candidates: int):
         return [roll(model.features, frozen, start, actions, doubt) for roll in (roll_out, roll_out_differentiably)]
 
 
-@pytest.mark.parametrize("spec", [LINEAR, MIXED, FOLLOWING])
+@pytest.mark.parametrize("spec", [LINEAR, MIXED, FOLLOWING, RELATIVE])
 @pytest.mark.parametrize("propagation", ["ts1", "tsinf", "moment-matching"])
 @pytest.mark.parametrize("fused_rows", [1, 10**9])
 def test_the_fast_path_equals_the_plain_one(spec, propagation, fused_rows, monkeypatch):
@@ -183,3 +184,17 @@ def test_models_with_more_to_say_do_not_take_the_lean_path():
         random_model(LINEAR, **settings, hidden=(8, 8)),
     ):
         assert not fits(model.features, model._frozen, nothing)
+
+
+def test_networks_see_differences_of_variables():
+    model = random_model(RELATIVE)
+    with torch.no_grad():
+        model._network.weights[0][:, 0] = 0
+    model._freeze()
+    actions = torch.zeros(1, 1, 1)
+    near, moved, apart = (
+        model.rollout(torch.tensor(start), actions).states[:, 0, 1] - torch.tensor(start)
+        for start in ([0.0, 0.1, 0.3], [2.0, 2.1, 0.3], [2.0, 2.4, 0.3])
+    )
+    assert torch.allclose(near, moved, atol=1e-5)
+    assert not torch.allclose(near, apart, atol=1e-3)
