@@ -72,12 +72,7 @@ def main() -> None:
         print("\n".join(SUITES))
         return
     RESULTS.mkdir(exist_ok=True)
-    jobs = [
-        (suite, name, seed)
-        for suite in given.suites
-        for seed in given.seeds
-        for name in SUITES[suite]
-    ]
+    jobs = [(suite, name, seed) for suite in given.suites for seed in given.seeds for name in SUITES[suite]]
     with ThreadPoolExecutor(given.jobs) as pool:
         for suite, _ in zip((job[0] for job in jobs), pool.map(_run, jobs), strict=True):
             _collect(suite)
@@ -101,7 +96,15 @@ def _run(job: tuple[str, str, int]) -> None:
         with (folder.parent / f"{folder.name}.log").open("a") as log:
             subprocess.run(command, stdout=log, stderr=log, env=environment, check=True)
     if variant.trials and not (folder / "evaluation.json").exists():
-        evaluate = [sys.executable, "-m", "robot_ctrl", "evaluate", str(folder), "--episodes", str(variant.trials)]
+        evaluate = [
+            sys.executable,
+            "-m",
+            "robot_ctrl",
+            "evaluate",
+            str(folder),
+            "--episodes",
+            str(variant.trials),
+        ]
         subprocess.run(evaluate, env=environment, check=True)
 
 

@@ -40,7 +40,7 @@ def test_every_finding_names_source_and_key() -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), "fast", -1])
 def test_numbers_that_cannot_be_used_are_refused(value: object) -> None:
-    with pytest.raises(ConfigError, match="robot.max_velocity"):
+    with pytest.raises(ConfigError, match=r"robot\.max_velocity"):
         check_config({"task": {"name": "x"}, "robot": {"max_velocity": value}}, "run.yaml")
 
 
@@ -52,7 +52,7 @@ def test_versions_of_the_lecture_are_settings_of_one_loop() -> None:
     assert LearningConfig(version=1.0, replan_every=5).replan_every == 5
 
 
-def test_a_yaml_file_that_is_none_is_named(tmp_path) -> None:
+def test_a_yaml_file_that_is_none_is_named(tmp_path: Path) -> None:
     path = tmp_path / "broken.yaml"
     path.write_text("a: [1,")
     with pytest.raises(ConfigError, match="broken.yaml"):
