@@ -198,10 +198,10 @@ def _make(env_id: str, kwargs: dict[str, Any]) -> Any:
     try:
         with quiet_loading():
             return gymnasium.make(env_id, disable_env_checker=True, **kwargs)
-    except gymnasium.error.UnregisteredEnv as error:
-        raise ValueError(unknown("Gymnasium environment", env_id, gymnasium.registry)) from error
     except (gymnasium.error.DependencyNotInstalled, ModuleNotFoundError) as error:
         raise ModuleNotFoundError(f"{env_id} needs a package that is not installed: {error}") from error
+    except gymnasium.error.Error as error:
+        raise ValueError(unknown("Gymnasium environment", env_id, gymnasium.registry)) from error
 
 
 def _step_rate(env: Any) -> float:

@@ -230,6 +230,8 @@ def _model_name(model: Any) -> str:
 
 
 def _substeps(name: str, control_rate: float, timestep: float) -> int:
+    if not control_rate > 0:
+        raise ValueError(f"{name}: a control rate of {control_rate} Hz is not possible; it must be above 0")
     substeps = 1.0 / (control_rate * timestep)
     if round(substeps) < 1 or abs(substeps - round(substeps)) > 1e-6:
         raise ValueError(
