@@ -15,6 +15,9 @@ from robot_ctrl.task import Array, Task
 
 _RESERVED = ("reward", "terminated", "truncated", "command", "qpos", "qvel", "time")
 
+DEATH_COST = 100.0
+"""Per step; rewards of dm_control are within [0, 1], of Gymnasium's MuJoCo environments within about ±20."""
+
 
 class _AnyEnvironment(Task):
     """The state is the environment's flattened observation; reward and ends are learned."""
@@ -43,10 +46,8 @@ class _AnyEnvironment(Task):
         return np.concatenate([np.ravel(observation.values[key]) for key in self._keys])
 
     def cost(self, goal: Tensor) -> Cost:
-        """The negative learned reward; being dead is worse than any reward that was seen."""
-        return RewardCost(death_cost=self.death_cost)
-
-    death_cost = 10.0
+        """The negative learned reward, and for every step after a predicted end more than rewards make good."""
+        return RewardCost(DEATH_COST)
 
 
 def task_class(name: str) -> type[Task]:
