@@ -130,9 +130,10 @@ def make_safety(config: RunConfig, task: Task) -> SafetyFilter:
     return SafetyFilter(replace(spec, joints=joints))
 
 
-def set_threads(config: RunConfig) -> None:
-    """Set the number of threads for tensor work, once per process."""
-    torch.set_num_threads(choose_threads() if config.threads == "auto" else config.threads)
+def set_threads(config: RunConfig, model: ProbabilisticEnsemble) -> None:
+    """Set the number of threads for tensor work, once per process; "auto" goes by the planner's population."""
+    work = model.flops_per_step(config.planner["population"])
+    torch.set_num_threads(choose_threads(work) if config.threads == "auto" else config.threads)
 
 
 def make_parts(config: RunConfig) -> Parts:
@@ -142,7 +143,6 @@ def make_parts(config: RunConfig) -> Parts:
         ConfigError: if one of them cannot be made as configured, or the device is not there.
     """
     _check_device(config.device)
-    set_threads(config)
     try:
         task = make_task(config.task)
     except ModuleNotFoundError as error:
@@ -153,6 +153,7 @@ def make_parts(config: RunConfig) -> Parts:
         raise ConfigError(f"task: an episode has {task.episode_steps} control periods; it needs at least 1.")
     task.robot.connect()
     model = make_model(config, task)
+    set_threads(config, model)
     return task, model, make_controller(config, task, model), make_safety(config, task)
 
 

@@ -74,4 +74,4 @@ def test_predicted_trajectories_start_where_they_are_told():
 def test_threads_follow_the_work_and_the_machine():
     assert choose_threads(1e3) == 1
     assert choose_threads(1e12) == available_cores()
-    assert 1 <= choose_threads() <= available_cores()
+    assert choose_threads(6e7) == 1, "the default planner's steps are too short to share"
