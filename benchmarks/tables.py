@@ -40,7 +40,7 @@ def _read(path: Path) -> dict[str, dict[str, list[dict[str, str]]]]:
 
 def _returns(variants: dict[str, dict[str, list[dict[str, str]]]]) -> str:
     lines = [
-        "| variant | seeds | env steps | return, mean of the last 3 episodes, by seed | median | worst | wall per seed |",
+        "| variant | seeds | env steps | return (mean of last 3 episodes) by seed | median | worst | wall per seed |",
         "|---|---|---|---|---|---|---|",
     ]
     for name, seeds in variants.items():
