@@ -1,0 +1,1 @@
+"""The quick benchmarks, one file each."""
