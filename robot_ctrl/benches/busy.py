@@ -15,7 +15,7 @@ def thread_counts() -> tuple[list[int], str]:
     """The thread counts to measure at: one, and all cores; and why all cores are left out, if they are.
 
     Threads that meet after every operation wait for whole time slices where cores are busy, so that both the work
-    and its floor take ten times as long, and their ratio says nothing.
+    and its floor take many times as long, and their ratio says nothing.
     """
     cores = available_cores()
     if cores == 1:
