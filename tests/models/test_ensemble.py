@@ -161,3 +161,9 @@ def test_a_deterministic_single_network_has_one_particle_and_its_squared_error()
     assert rollout.states.shape == (1, 4, 2, 2)
     expected = linear_step(torch.tensor([1.0, 0.0]), torch.ones(1))
     assert torch.allclose(rollout.states[0, 0, 1], expected, atol=0.05)
+
+
+def test_the_work_of_a_step_counts_every_product():
+    spec = StateSpec(("x", "v"), action_size=1)
+    model = ProbabilisticEnsemble(spec, members=2, particles=4, hidden=(10,), head="deterministic")
+    assert model.flops_per_step(candidates=3) == 3 * 4 * 2 * (3 * 10 + 10 * 2)

@@ -130,9 +130,7 @@ def test_a_whole_file_is_read_without_a_warning(whole, caplog):
     episode = read_episode(whole)
     assert (episode.truncated, episode.bytes_lost, episode.outcome) == (False, 0, "finished")
     assert [read.sequence for read in episode.observations] == list(range(STEPS))
-    assert [action.time for action in episode.actions] == pytest.approx(
-        [0.02 * step for step in range(STEPS)]
-    )
+    assert [action.time for action in episode.actions] == pytest.approx([0.02 * step for step in range(STEPS)])
     assert not caplog.records
 
 

@@ -151,9 +151,7 @@ def test_messages_are_strict_json_with_schemas_that_name_every_value(tmp_path):
         raise AssertionError(f"{constant} is not JSON")
 
     with (tmp_path / "e.mcap").open("rb") as file:
-        messages = {
-            channel.topic: (schema, message) for schema, channel, message in make_reader(file).iter_messages()
-        }
+        messages = {channel.topic: (schema, message) for schema, channel, message in make_reader(file).iter_messages()}
     schema, message = messages["/observation"]
     assert json.loads(message.data, parse_constant=refuse)["values"] == {
         "qpos": ["NaN", "-Infinity"],
@@ -312,9 +310,7 @@ def test_a_full_disk_is_explained_and_leaves_a_readable_episode(tmp_path, small_
             for sequence in range(10_000):
                 writer.write_observation(observation(sequence, q=random.normal(size=20)))
 
-    with pytest.raises(
-        RecordingError, match=r"e\.mcap: the disk is full: .*bytes need room.*Free some"
-    ) as raised:
+    with pytest.raises(RecordingError, match=r"e\.mcap: the disk is full: .*bytes need room.*Free some") as raised:
         drive()
     assert raised.value.errno == errno.ENOSPC
     assert path.stat().st_size <= room

@@ -41,8 +41,7 @@ def rows(count=6):
 
 def metrics(**changes):
     columns = {
-        name: np.array([np.nan if row[name] == "" else float(row[name]) for row in rows()])
-        for name in rows()[0]
+        name: np.array([np.nan if row[name] == "" else float(row[name]) for row in rows()]) for name in rows()[0]
     }
     return columns | changes
 
@@ -210,8 +209,7 @@ def every_figure(columns, shown):
         )
     }
     figures |= {
-        plot.__name__: plot(shown)
-        for plot in (plots.reliability, plots.elite_costs, plots.plan_time, plots.cost_terms)
+        plot.__name__: plot(shown) for plot in (plots.reliability, plots.elite_costs, plots.plan_time, plots.cost_terms)
     }
     return figures | {"predicted_and_observed": plots.predicted_and_observed(shown, 1)}
 
