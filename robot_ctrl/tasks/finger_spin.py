@@ -20,7 +20,12 @@ SPIN_RATE = 15.0
 class FingerSpin(Task):
     """Keep a hinged body spinning by flicking it (dm_control finger-spin, reward known)."""
 
-    defaults: ClassVar[dict[str, Any]] = {"env_steps": 25_000, "episodes": 50, "planner": {"horizon": 15}}
+    defaults: ClassVar[dict[str, Any]] = {
+        "env_steps": 25_000,
+        "episodes": 50,
+        "planner": {"horizon": 15, "beta": 0.25},
+        "learning": {"random_episodes": 5},
+    }
 
     def __init__(self, *, action_repeat: int = 2) -> None:
         self.robot = DmControlRobot("finger", "spin", action_repeat=action_repeat)
