@@ -60,7 +60,7 @@ def resolve(task: str, overrides: Sequence[str]) -> RunConfig:
             f"{source}: task.name is missing: say which task to run, for example task: {{name: arm-reach}}."
         )
     factory = task_class(section["name"])
-    tree = merge({"run_dir": f"runs/{_slug(section['name'])}"}, merge(factory.defaults, tree))
+    tree = merge({"run_dir": f"runs/{_slug(section['name'])}"}, merge(_defaults(factory, tree), tree))
     return complete(check_config(tree, source))
 
 
@@ -201,6 +201,16 @@ def _check_device(device: str) -> None:
 
 def _smaller(limit: float | None, other: float | None) -> float | None:
     return min((value for value in (limit, other) if value is not None), default=None)
+
+
+def _defaults(factory: type[Task], tree: Mapping[str, Any]) -> dict[str, Any]:
+    """The task's defaults, without the settings of a planner that was exchanged for another."""
+    planner = factory.defaults.get("planner", {})
+    chosen, own = tree.get("planner"), planner.get("name", PlannerChoice.name)
+    if not isinstance(chosen, Mapping) or chosen.get("name", own) == own:
+        return factory.defaults
+    shared = {key: value for key, value in planner.items() if key in PlannerChoice.__dataclass_fields__}
+    return factory.defaults | {"planner": shared}
 
 
 def _without_name(section: Mapping[str, Any]) -> dict[str, Any]:

@@ -62,3 +62,12 @@ def test_any_environment_is_a_task_with_a_learned_reward(task: str) -> None:
     assert isinstance(parts[0].episode_steps, int)
     observation = parts[0].robot.reset(0)
     assert parts[0].state(observation).shape == (parts[0].state_spec.size,)
+
+
+def test_another_planner_does_not_inherit_the_settings_of_the_task_s_own() -> None:
+    own = resolve("finger-spin", []).planner
+    other = resolve("finger-spin", ["planner.name=cem"]).planner
+    assert own["beta"] == 0.25
+    assert "beta" not in other
+    assert other["horizon"] == own["horizon"]
+    assert resolve("finger-spin", ["planner.name=icem", "planner.beta=1.0"]).planner["beta"] == 1.0
