@@ -49,6 +49,11 @@ def resume(run: Path, overrides: Sequence[str]) -> int:
 
 
 def _learn(config: RunConfig, folder: RunFolder, parts: Parts) -> int:
+    with folder.held():
+        return _learn_alone(config, folder, parts)
+
+
+def _learn_alone(config: RunConfig, folder: RunFolder, parts: Parts) -> int:
     watcher = TerminalWatcher(config.episodes, parts[0].episode_steps)
     learner = Learner(config, folder, *parts, watcher)
     if learner.finished and folder.is_shown():

@@ -1,6 +1,7 @@
 """A run on disk: self-contained, and whole after kill -9 at any moment."""
 
 import csv
+import fcntl
 import io
 import itertools
 import json
@@ -50,7 +51,8 @@ class RunFolder:
                         f"{folder.path} already holds a run: continue it with `robot-ctrl resume {folder.path}`, "
                         f"replace it with overwrite=true, or choose another run_dir=."
                     )
-                shutil.rmtree(folder.path)
+                with folder.held():
+                    shutil.rmtree(folder.path)
             folder.path.mkdir(parents=True, exist_ok=True)
             folder.write_config(config)
             folder.episodes.mkdir()
@@ -80,6 +82,22 @@ class RunFolder:
     def is_shown(self) -> bool:
         """Whether there is a report of the last episode."""
         return self.report.exists() and self.report.stat().st_mtime_ns >= self.metrics.stat().st_mtime_ns
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep every other process from writing to the run, as long as this one lives.
+
+        Raises:
+            RunError: if another process holds it.
+        """
+        with (self.path / ".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RunError(
+                    f"{self.path}: another process is writing to this run: wait for it, or stop it first."
+                ) from None
+            yield
 
     def episode_path(self, episode: int) -> Path:
         """Where an episode is recorded."""

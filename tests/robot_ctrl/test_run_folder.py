@@ -69,3 +69,12 @@ def test_attempts_that_were_cut_off_are_kept(folder: RunFolder) -> None:
 def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"no config\.yaml"):
         RunFolder.open(tmp_path)
+
+
+def test_one_process_writes_to_a_run(folder: RunFolder) -> None:
+    with folder.held(), pytest.raises(RunError, match="another process"), RunFolder(folder.path).held():
+        pass
+    config = check_config({"task": {"name": "x"}, "run_dir": folder.path, "overwrite": True}, "test")
+    with folder.held(), pytest.raises(RunError, match="another process"):
+        RunFolder.create(config)
+    RunFolder.create(config)
