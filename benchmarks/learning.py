@@ -36,7 +36,6 @@ class Variant:
     trials: int = 0
 
 
-PETS = ("planner.name=cem", "planner.horizon=25")
 SUITES: dict[str, dict[str, Variant]] = {
     "cartpole-swingup": {"default": Variant("cartpole-swingup", ("env_steps=10000",))},
     "reacher-hard": {"default": Variant("reacher-hard", ("env_steps=25000",))},

@@ -109,7 +109,7 @@ class Controller:
             seed=derive_seed(self._seed, "particles", len(self.plans)),
         )
         plan = self._planner.plan(objective, warm_start)
-        self.plan = replace(plan, computed_from=observation.sequence)
+        self.plan = replace(plan, start_time=self._task.robot.clock.now(), computed_from=observation.sequence)
         self.plans.append(self.plan)
         self._age = 0
         self.plan_seconds.append(time.perf_counter() - started)

@@ -5,7 +5,6 @@ import filecmp
 import json
 import logging
 import os
-import re
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -101,15 +100,6 @@ class Episode:
     outcome: RecordedOutcome
     truncated: bool
     bytes_lost: int
-
-
-def episode_files(run_dir: Path) -> list[Path]:
-    """The episode files of a run folder, in the order of the numbers in their names."""
-
-    def numbered(path: Path) -> list[str | int]:
-        return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.name)]
-
-    return sorted((run_dir / "episodes").glob("*.mcap"), key=numbered)
 
 
 def read_episode(path: Path) -> Episode:

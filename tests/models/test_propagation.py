@@ -4,7 +4,7 @@ from known_systems import hand_made
 from torch import Generator
 
 from models.propagation import assignments, match_moments
-from models.uncertainty import split_particles, split_variance
+from models.uncertainty import split_variance
 
 ZERO = torch.zeros(1)
 
@@ -90,7 +90,10 @@ def test_every_particle_may_start_elsewhere():
 def test_variance_splits_into_doubt_and_noise():
     model = hand_made([1.0, -1.0], std=0.5, propagation="tsinf", particles=8000)
     rollout = model.rollout(ZERO, still(1, 1), generator=Generator().manual_seed(0))
-    epistemic, aleatoric = split_particles(rollout.states, rollout.members)
+    groups = [rollout.states[rollout.members == member] for member in range(2)]
+    epistemic, aleatoric = split_variance(
+        torch.stack([group.mean(0) for group in groups]), torch.stack([group.var(0, correction=0) for group in groups])
+    )
     assert epistemic[0, 1, 0] == pytest.approx(1.0, rel=0.05)
     assert aleatoric[0, 1, 0] == pytest.approx(0.25, rel=0.05)
     doubt, noise = split_variance(torch.tensor([1.0, 3.0]), torch.tensor([0.5, 1.5]))

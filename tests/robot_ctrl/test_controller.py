@@ -113,3 +113,11 @@ def test_where_commands_are_positions_holding_still_is_where_the_robot_is_now(st
 def test_settings_out_of_range_are_refused_before_the_first_plan(setting: dict[str, object], task: PointMass) -> None:
     with pytest.raises(ValueError, match=r"population|steps|guess"):
         controller_of(task, **setting)
+
+
+def test_plans_say_when_on_the_robots_clock_they_start(task: PointMass) -> None:
+    controller = controller_of(task, population=8, elites=2, iterations=1)
+    result = drive(task, controller)
+    starts = [plan.start_time for plan in controller.plans]
+    end = task.robot.clock.now()
+    assert starts == pytest.approx([end - (result.steps - step) * task.period for step in range(result.steps)])

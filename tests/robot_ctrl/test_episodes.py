@@ -10,7 +10,7 @@ from mcap.writer import Writer
 
 from hardware.clock import VirtualClock
 from hardware.robot import Observation, SentAction
-from robot_ctrl.episodes import episode_files, read_episode, recover_episode
+from robot_ctrl.episodes import read_episode, recover_episode
 from robot_ctrl.recorder import EpisodeWriter
 
 STEPS = 130
@@ -203,20 +203,6 @@ def test_recovery_never_replaces_an_original(whole, tmp_path):
     assert original.read_bytes() == b"precious"
     original.write_bytes(path.read_bytes())  # an earlier recovery was killed half-way
     assert recover_episode(path) == original
-
-
-def test_episode_files_come_in_the_order_of_their_numbers(tmp_path):
-    assert episode_files(tmp_path) == []
-    (tmp_path / "episodes").mkdir()
-    ordered = [
-        "episode_0002.mcap",
-        "episode_0003.mcap",
-        "episode_0003.unfinished-1.mcap",
-        "episode_10000.mcap",
-    ]
-    for name in [*reversed(ordered), "episode_0002.mcap.damaged"]:
-        (tmp_path / "episodes" / name).touch()
-    assert [path.name for path in episode_files(tmp_path)] == ordered
 
 
 def test_an_episode_can_be_read_while_it_is_written(tmp_path, caplog):
