@@ -21,5 +21,9 @@ class EpisodeOverError(RobotError):
     """The environment's episode has ended; it takes no command before ``reset``."""
 
 
+class CameraError(RobotError):
+    """A camera that cannot be trusted: unplugged, stale, frozen, or changed in size."""
+
+
 class RenderingUnavailableError(RuntimeError):
     """There is no OpenGL to draw with; callers may go on without pictures."""
