@@ -6,17 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from hardware.robot import Observation
 from models.dynamics import Dynamics
-from planners.objective import RolloutObjective
 from planners.plan import Plan
-from planners.planner import Horizon, Planner
-from planners.registry import planner_class
-from robot_ctrl.risks import risk_measure
-from robot_ctrl.seeds import derive_seed
+from robot_ctrl.replanner import Replanner
 from robot_ctrl.task import Task
 
 Array = NDArray[np.float64]
@@ -54,23 +49,16 @@ class Controller:
         replan_every: int = 1,
         device: str = "cpu",
     ) -> None:
-        settings = dict(planner)
-        self._class = planner_class(settings.pop("name"))
-        self.horizon = int(settings.pop("horizon"))
-        self._risk = risk_measure(settings.pop("risk"), settings.pop("risk_parameter"))
-        self._settings = settings
+        self._replanner = Replanner(task, model, planner, now=task.robot.clock.now, device=device)
+        self.horizon = self._replanner.horizon
         self._task = task
-        self._model = model
         self._follow = min(replan_every or self.horizon, self.horizon)
-        self._device = torch.device(device)
         self.reset(0)
-        self._new_planner(np.zeros(task.state_spec.action_size, np.float32))
 
     def reset(self, seed: int) -> None:
         """Forget the plan and the goal; the next observation starts a new episode."""
-        self._seed = seed
+        self._replanner.reset(seed)
         self._age = 0
-        self._planner: Planner | None = None
         self.plan: Plan | None = None
         self.plans: list[Plan] = []
         self.plan_seconds: list[float] = []
@@ -95,29 +83,16 @@ class Controller:
     def _replan(self, observation: Observation, command: Array) -> None:
         started = time.perf_counter()
         hold = self._task.action_scale.hold_action(command).astype(np.float32)
-        if self._planner is None:
-            self._planner = self._new_planner(hold)
-            self._cost = self._task.cost(self._tensor(self._task.goal(observation)))
         warm_start = None
         if self.plan is not None:
             warm_start = replace(self._now_in_plan(), hold_action=hold).shifted(self._age * self._task.period)
-        objective = RolloutObjective(
-            self._model,
-            self._cost,
-            self._risk,
-            self._tensor(self._task.state(observation)),
-            seed=derive_seed(self._seed, "particles", len(self.plans)),
+        self.plan = self._replanner.plan(
+            observation,
+            state=self._task.state(observation),
+            command=command,
+            start_time=self._task.robot.clock.now(),
+            warm_start=warm_start,
         )
-        plan = self._planner.plan(objective, warm_start)
-        self.plan = replace(plan, start_time=self._task.robot.clock.now(), computed_from=observation.sequence)
         self.plans.append(self.plan)
         self._age = 0
         self.plan_seconds.append(time.perf_counter() - started)
-
-    def _new_planner(self, hold: NDArray[np.float32]) -> Planner:
-        generator = torch.Generator(self._device).manual_seed(derive_seed(self._seed, "planner"))
-        horizon = Horizon(self.horizon, self._task.state_spec.action_size, self._task.period, hold)
-        return self._class(horizon, generator=generator, now=self._task.robot.clock.now, **self._settings)
-
-    def _tensor(self, values: Array) -> torch.Tensor:
-        return torch.as_tensor(values, dtype=torch.float32, device=self._device)

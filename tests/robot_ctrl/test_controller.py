@@ -34,9 +34,11 @@ class DoubleIntegrator:
         return Rollout(torch.stack(states, 1).unsqueeze(0))
 
 
-def controller_of(task: PointMass, replan_every: int = 1, **settings: object) -> Controller:
+def controller_of(
+    task: PointMass, replan_every: int = 1, model: DoubleIntegrator | None = None, **settings: object
+) -> Controller:
     planner = {"name": "icem", "horizon": 10, "risk": "mean", "risk_parameter": None} | settings
-    return Controller(task, DoubleIntegrator(), planner, replan_every=replan_every)
+    return Controller(task, model or DoubleIntegrator(), planner, replan_every=replan_every)
 
 
 def test_with_the_true_model_the_goal_is_reached_and_holding_still_is_beaten() -> None:
@@ -70,12 +72,11 @@ def test_followed_actions_are_the_plans_own(task: PointMass) -> None:
 
 
 def test_the_next_plan_starts_from_the_last_one_shifted(task: PointMass) -> None:
-    controller = controller_of(task, population=8, elites=2, iterations=1)
+    model = DoubleIntegrator()
+    controller = controller_of(task, model=model, population=8, elites=2, iterations=1)
     controller.act(task.robot.reset(0))
     first = controller.plan
     assert first is not None
-    model = controller._model
-    assert isinstance(model, DoubleIntegrator)
     model.seen.clear()
     controller.act(task.robot.get_observation())
     candidates = torch.cat([actions.reshape(-1, 10) for actions in model.seen])

@@ -1,0 +1,108 @@
+"""One plan at a time: where a task, a model and a planner meet. Virtual time and real time share it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hardware.robot import Observation
+from models.dynamics import Dynamics
+from planners.objective import RolloutObjective
+from planners.plan import Plan
+from planners.planner import Horizon, Planner
+from planners.registry import planner_class
+from robot_ctrl.risks import risk_measure
+from robot_ctrl.seeds import derive_seed
+from robot_ctrl.task import Array, Task
+
+
+class Replanner:
+    """Plans from states; between ``reset`` and ``reset`` the goal and the settings stay what they are.
+
+    Args:
+        task: what is wanted, and how observations and actions are read.
+        model: the dynamics to plan through; may be refitted between plans.
+        planner: the planner's settings with its name, the horizon and the risk measure.
+        now: the loop's clock, for deadlines and the times of plans.
+        device: where tensors live.
+
+    Attributes:
+        horizon: actions in a plan.
+
+    Raises:
+        ConfigError: if there is no such risk measure.
+        ValueError: if there is no such planner, or a setting of it is out of range.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        model: Dynamics,
+        planner: Mapping[str, Any],
+        *,
+        now: Callable[[], float],
+        device: str = "cpu",
+    ) -> None:
+        settings = dict(planner)
+        self._class = planner_class(settings.pop("name"))
+        self.horizon = int(settings.pop("horizon"))
+        self._risk = risk_measure(settings.pop("risk"), settings.pop("risk_parameter"))
+        self._settings = settings
+        self._task = task
+        self._model = model
+        self._now = now
+        self._device = torch.device(device)
+        self.reset(0)
+        self._new_planner(np.zeros(task.state_spec.action_size, np.float32))
+
+    def reset(self, seed: int) -> None:
+        """Forget the goal; the next observation starts a new episode."""
+        self._seed = seed
+        self._planner: Planner | None = None
+        self._planned = 0
+
+    def plan(
+        self,
+        observation: Observation,
+        *,
+        state: Array,
+        command: Array,
+        start_time: float,
+        warm_start: Plan | None = None,
+        deadline: float | None = None,
+    ) -> Plan:
+        """A plan from a state.
+
+        Args:
+            observation: what the plan is made from; the first after a reset says what the goal is.
+            state: (nx,) where the plan starts: the observation's state, or where that leads to.
+            command: (nu,) the command in force at the start.
+            start_time: when the first action applies, seconds on the clock.
+            warm_start: an earlier plan with its ``hold_action`` brought up to date, already shifted to start then.
+            deadline: when the plan must be had, seconds on the clock; None plans to the end.
+        """
+        hold = self._task.action_scale.hold_action(command).astype(np.float32)
+        if self._planner is None:
+            self._planner = self._new_planner(hold)
+            self._cost = self._task.cost(self._tensor(self._task.goal(observation)))
+        objective = RolloutObjective(
+            self._model,
+            self._cost,
+            self._risk,
+            self._tensor(state),
+            seed=derive_seed(self._seed, "particles", self._planned),
+        )
+        plan = self._planner.plan(objective, warm_start, deadline)
+        self._planned += 1
+        return replace(plan, start_time=start_time, computed_from=observation.sequence)
+
+    def _new_planner(self, hold: NDArray[np.float32]) -> Planner:
+        generator = torch.Generator(self._device).manual_seed(derive_seed(self._seed, "planner"))
+        horizon = Horizon(self.horizon, self._task.state_spec.action_size, self._task.period, hold)
+        return self._class(horizon, generator=generator, now=self._now, **self._settings)
+
+    def _tensor(self, values: Array) -> torch.Tensor:
+        return torch.as_tensor(values, dtype=torch.float32, device=self._device)
