@@ -48,5 +48,5 @@ def test_draws_do_not_add_up_and_restore_brings_the_own_look_back() -> None:
 
 
 def test_a_negative_range_is_refused() -> None:
-    with pytest.raises(ValueError, match="colour is -0.1"):
+    with pytest.raises(ValueError, match=r"colour is -0\.1"):
         LookRandomiser(so101().model, colour=-0.1)
