@@ -21,6 +21,18 @@ class EpisodeOverError(RobotError):
     """The environment's episode has ended; it takes no command before ``reset``."""
 
 
+class ConnectionLostError(RobotError):
+    """A robot that answered before does not answer any more: unplugged, switched off, or its server ended."""
+
+
+class StaleStateError(RobotError):
+    """What the robot reports has not changed for longer than it may: a value that is too old is no value."""
+
+
+class MissingPackageError(RobotError, ImportError):
+    """A robot needs a package that is not installed; the message says which extra brings it."""
+
+
 class CameraError(RobotError):
     """A camera that cannot be trusted: unplugged, stale, frozen, or changed in size."""
 
