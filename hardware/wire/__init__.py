@@ -1,0 +1,1 @@
+"""What goes over the wire: packets and control tables, without any input or output."""
