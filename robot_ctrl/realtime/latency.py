@@ -1,5 +1,7 @@
 """How long plans take, and where the robot will be by the time the next one applies."""
 
+from itertools import pairwise
+
 import numpy as np
 import torch
 
@@ -66,7 +68,7 @@ def predict_forward(
     if part > 1e-9:
         edges.append(end)
     actions: list[Action] = []
-    for begin, finish in zip(edges[:-1], edges[1:], strict=True):
+    for begin, finish in pairwise(edges):
         action = schedule.mean(begin, finish)
         assert action is not None
         actions.append(action)

@@ -1,5 +1,7 @@
 """The plans in force: what is followed at any moment, the same for control and for prediction."""
 
+from itertools import pairwise
+
 import numpy as np
 
 from planners.plan import Array, Plan
@@ -30,7 +32,8 @@ class PlanSchedule:
 
     def add(self, plan: Plan) -> None:
         """Put a new plan into force from its start on."""
-        self._plans = [kept for kept in self._plans if kept.start_time < plan.start_time][-_KEPT:] + [plan]
+        earlier = [kept for kept in self._plans if kept.start_time < plan.start_time]
+        self._plans = [*earlier[-_KEPT:], plan]
 
     def current(self, time: float) -> Plan | None:
         """The plan that applies at a moment, seconds on the loop's clock; None before the first one starts."""
@@ -54,7 +57,7 @@ class PlanSchedule:
             return None
         breaks = [start, *(time for time in self._breaks() if start < time < end), end]
         total = np.zeros_like(self._plans[-1].hold_action)
-        for begin, finish in zip(breaks[:-1], breaks[1:], strict=True):
+        for begin, finish in pairwise(breaks):
             length = finish - begin
             for node in _GAUSS:
                 plan = self.current(begin + node * length)

@@ -1,0 +1,131 @@
+"""What the control tick commands: stand, go to a pose, follow plans, or brake."""
+
+from typing import Protocol
+
+import numpy as np
+
+from hardware.robot import Array, RobotSpec
+from robot_ctrl.action_scale import ActionScale
+from robot_ctrl.realtime.schedule import PlanSchedule
+
+GENTLE_SECONDS = 0.25
+"""How long braking from full speed takes where a robot states no acceleration limit."""
+
+ARRIVED = 1e-6
+
+
+class Motion(Protocol):
+    """A source of commands."""
+
+    def command(self, now: float, previous: Array) -> Array:
+        """The command (nu,) to be in force until the next tick, from the one that was sent last."""
+        ...
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to do but to stand."""
+        ...
+
+
+class Hold:
+    """The command that was sent last."""
+
+    done = True
+
+    def command(self, now: float, previous: Array) -> Array:
+        """The same again."""
+        return previous
+
+
+class MoveTo:
+    """A straight line in joint space at one speed: soft starts, and parking.
+
+    Args:
+        pose: (nu,) where to go, in command units.
+        speed: of the joint that has the farthest to go, rad/s.
+        period: seconds between ticks.
+
+    Raises:
+        ValueError: if the speed is not positive.
+    """
+
+    def __init__(self, pose: Array, speed: float, period: float) -> None:
+        if not speed > 0:
+            raise ValueError(f"the speed of a motion is {speed}; it must be above 0.")
+        self._pose, self._step = pose, speed * period
+        self._left = np.inf
+
+    @property
+    def done(self) -> bool:
+        """Whether the last command was the pose."""
+        return self._left <= ARRIVED
+
+    def command(self, now: float, previous: Array) -> Array:
+        """One step closer."""
+        ahead = self._pose - previous
+        self._left = float(np.abs(ahead).max())
+        return previous + ahead * min(1.0, self._step / max(self._left, ARRIVED))
+
+
+class Follow:
+    """The plans in force, played back with the interpolation that they were optimised with.
+
+    Delta actions are speeds: a command moves on by what the plans' actions integrate to between two ticks, so it
+    ends every period of the model where the model was told that it would. Absolute actions are evaluated at the
+    tick's own time.
+
+    Args:
+        schedule: the plans in force.
+        scale: the task's action scale, for one period of the model.
+        model_period: seconds between the actions of a plan.
+        period: seconds between ticks.
+    """
+
+    done = False
+
+    def __init__(self, schedule: PlanSchedule, scale: ActionScale, model_period: float, period: float) -> None:
+        self._schedule, self._scale = schedule, scale
+        self._model_period, self._period = model_period, period
+        self._until: float | None = None
+
+    def command(self, now: float, previous: Array) -> Array:
+        """Where the plans in force want the command to be at the next tick."""
+        if self._scale.mode == "absolute":
+            action = self._schedule.at(now)
+            return previous if action is None else self._scale.to_command(action.astype(np.float64), previous)
+        end = now + self._period
+        start = now if self._until is None else float(np.clip(self._until, now - self._period, end - 1e-6))
+        self._until = end
+        mean = self._schedule.mean(start, end)
+        if mean is None:
+            return previous
+        part = (end - start) / self._model_period
+        return self._scale.to_command(mean.astype(np.float64) * part, previous)
+
+
+class Brake:
+    """From the speed of the command to rest, at the joints' acceleration limits.
+
+    Args:
+        spec: the robot's limits.
+        velocity: (nu,) of the command when braking begins, rad/s.
+        period: seconds between ticks.
+    """
+
+    def __init__(self, spec: RobotSpec, velocity: Array, period: float) -> None:
+        self._velocity = velocity.copy()
+        self._change = period * np.array(
+            [joint.acceleration or (joint.velocity or 1.0) / GENTLE_SECONDS for joint in spec.joints]
+        )
+        self._period = period
+
+    @property
+    def done(self) -> bool:
+        """Whether the command has come to rest."""
+        return not self._velocity.any()
+
+    def command(self, now: float, previous: Array) -> Array:
+        """One tick slower."""
+        slower = np.maximum(np.abs(self._velocity) - self._change, 0.0)
+        self._velocity = np.sign(self._velocity) * slower
+        return previous + self._velocity * self._period
