@@ -29,6 +29,34 @@ class StaleStateError(RobotError):
     """What the robot reports has not changed for longer than it may: a value that is too old is no value."""
 
 
+class PortError(RobotError):
+    """A serial port that cannot be opened: missing, not permitted, or not a serial port."""
+
+
+class PortBusyError(PortError):
+    """A serial port that another program holds."""
+
+
+class BusError(RobotError):
+    """A servo that does not answer, or a line on which nothing but noise comes."""
+
+
+class ServoFaultError(RobotError):
+    """A servo that reports a hardware error, refuses an instruction, or cannot be trusted any more."""
+
+
+class ServoSetupError(RobotError):
+    """A servo that is not as the robot's file says: its model, its settings, its limits or its supply."""
+
+
+class CalibrationError(RobotError):
+    """A calibration that is missing, unreadable, or not that of the servos on the bus."""
+
+
+class RobotFileError(RobotError):
+    """A robot's file that says something impossible, or not enough."""
+
+
 class MissingPackageError(RobotError, ImportError):
     """A robot needs a package that is not installed; the message says which extra brings it."""
 
