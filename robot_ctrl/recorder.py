@@ -62,6 +62,15 @@ _PLAN = {
     "elite_costs": _NUMBERS,
     "disagreement": _NUMBER,
 }
+_TICK = {
+    "time": _NUMBER,
+    "sent": _NUMBERS,
+    "joint_position": _NUMBERS,
+    "joint_velocity": _NUMBERS,
+    "state_age": _NUMBER,
+    "plan_age": _NUMBER,
+    "late": _NUMBER,
+}
 _EVENT = {"kind": _TEXT, "text": _TEXT}
 _COMPRESSED_IMAGE = {
     "timestamp": {
@@ -195,6 +204,21 @@ class EpisodeWriter:
             "disagreement": disagreement,
         }
         self._write("/plan", message)
+
+    def write_tick(self, tick: Mapping[str, Any]) -> None:
+        """Record one tick of a control loop that is faster than the steps a model learns from.
+
+        Args:
+            tick: ``time`` (s on the loop's clock), ``sent`` (nu), ``joint_position`` (nu), ``joint_velocity`` (nu),
+                ``state_age`` (s), ``plan_age`` (s) and ``late`` (s after the tick was due); None for what was not
+                there.
+
+        Raises:
+            RecordingError: if the disk is full or fails.
+        """
+        if "/control" not in self._channels:
+            self._add_channel("/control", "ControlTick", _TICK)
+        self._write("/control", tick)
 
     def write_event(self, kind: str, text: str) -> None:
         """Record something out of the ordinary (a fault, a missed deadline) and flush at once.

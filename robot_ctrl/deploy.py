@@ -1,0 +1,396 @@
+"""`robot-ctrl deploy`: what was learned in simulation drives an arm, in real time, and goes on learning there.
+
+    1. refuse, while a fault is latched
+    2. start recorder, planner and learner; then control, which connects the robot
+    3. soft start: go to the episode's start pose through the safety filter
+    4. follow plans for one episode; its recording joins the data set
+    5. the learner refits in the background, the planner takes the new model between two plans; go to 3
+    6. come to rest, park if asked, release the robot
+
+Everything is kept in ``RUN/deployments/NAME``: episodes, checkpoints, metrics.csv, summary.json.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hardware.errors import StoppedError
+from hardware.fault_latch import FaultLatch
+from hardware.robot import Array, Observation
+from robot_ctrl import __version__
+from robot_ctrl.build import open_run
+from robot_ctrl.config import RunConfig
+from robot_ctrl.episodes import Episode, read_episode
+from robot_ctrl.errors import Interrupted, RunError
+from robot_ctrl.realtime.control_process import ControlSettings, EpisodeTiming, GoTo, RobotSource, RunEpisode
+from robot_ctrl.realtime.display import Display
+from robot_ctrl.realtime.exploration import Caution
+from robot_ctrl.realtime.learner_process import (
+    LearnerChannels,
+    LearnerSettings,
+    LearnerStatus,
+    Lesson,
+    learn,
+    newest_model,
+)
+from robot_ctrl.realtime.parts import fitted_checkpoint
+from robot_ctrl.realtime.planner_process import PlannerChannels, PlannerSettings, plan
+from robot_ctrl.realtime.rules import LatePlanRules
+from robot_ctrl.realtime.supervisor import READY_SECONDS, StoppedByFault, StoppedOnRequest, Supervisor
+from robot_ctrl.run_folder import RunFolder
+from robot_ctrl.seeds import derive_seed
+from robot_ctrl.task import Task
+from robot_ctrl.tasks import make_task
+
+logger = logging.getLogger(__name__)
+_FROM_THE_ROBOT = ("joint_position", "joint_velocity", "qpos", "qvel", "command", "terminated", "reward", "truncated")
+MOVE_SECONDS = 60.0
+FIT_SECONDS = 300.0
+
+
+class DeploymentStopped(StoppedError):
+    """The arm was stopped, and the fault is latched."""
+
+
+def deploy(
+    run: Path,
+    robot: RobotSource,
+    *,
+    episodes: int = 10,
+    learn: bool = True,
+    park: bool = True,
+    seed: int = 0,
+    name: str | None = None,
+    start_speed: float = 0.8,
+    stop_after: float = 1.0,
+    budget: float | None = None,
+    caution: Caution | None = None,
+    latch_folder: Path | None = None,
+) -> str:
+    """Run episodes on a robot in real time; returns what there is to say about them.
+
+    Args:
+        run: the run folder of a task that was learned in simulation.
+        robot: the robot.
+        episodes: how many, on top of those that the deployment already has.
+        learn: whether the model is refitted to them.
+        park: whether the robot is parked at the end.
+        seed: of start poses and goals, which are drawn as the task draws them.
+        name: of the deployment; None takes the robot's.
+        start_speed: of the soft start to each episode's start pose, and of parking, rad/s.
+        stop_after: seconds without a new plan until the arm stops and latches a fault.
+        budget: seconds that one plan may take; None takes 0.8 of the task's period.
+        caution: how exploration is bounded.
+        latch_folder: where faults are latched; None takes the user's state folder.
+
+    Raises:
+        RunError: if the run has no fitted model, or does not fit the robot.
+        StoppedError: while a fault is latched, or when the arm had to be stopped.
+        Interrupted: after SIGINT or SIGTERM, when the arm is at rest and the record closed.
+    """
+    run = run.absolute()
+    run_folder, config = open_run(run)
+    fitted_checkpoint(run)
+    refuse_while_latched(robot.name, latch_folder)
+    task = make_task(config.task)
+    folder = _deployment_folder(run_folder, name or robot.name)
+    with folder.held():
+        deployment = _Deployment(config, run, folder, task, robot, learns=learn, seed=seed, start_speed=start_speed)
+        settings = ControlSettings(
+            source=robot,
+            scale=task.action_scale,
+            model_period=task.period,
+            rules=LatePlanRules(stop_after),
+            latch=latch_folder,
+        )
+        planner = PlannerSettings(
+            config=config,
+            run=newest_model(run, folder.path),
+            budget=budget or 0.8 * task.period,
+            caution=caution or Caution(),
+        )
+        return deployment.carry_out(settings, planner, episodes, park=park)
+
+
+def refuse_while_latched(robot: str, folder: Path | None = None) -> None:
+    """Refuse to move a robot that was stopped by a fault.
+
+    Raises:
+        StoppedError: while a fault is latched.
+    """
+    fault = FaultLatch(robot, folder).read()
+    if fault is not None:
+        raise StoppedError(
+            f"{robot} was stopped ({fault.since}): {fault.reason}. Remove the cause, then "
+            f"`robot-ctrl reset-fault {robot}`."
+        )
+
+
+class _Deployment:
+    """The episodes of one deployment, from its folder on disk on."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        run: Path,
+        folder: RunFolder,
+        task: Task,
+        robot: RobotSource,
+        *,
+        learns: bool,
+        seed: int,
+        start_speed: float,
+    ) -> None:
+        self._config, self._run, self._folder, self._task, self._robot = config, run, folder, task, robot
+        self._learns, self._seed, self._start_speed = learns, seed, start_speed
+        self._rows: list[dict[str, Any]] = _rows_on_disk(folder)
+        self._learned = -1
+        folder.set_aside(len(self._rows))
+
+    def carry_out(self, settings: ControlSettings, planner: PlannerSettings, episodes: int, *, park: bool) -> str:
+        self._task.robot.connect()
+        first = len(self._rows)
+        with Supervisor(settings) as supervisor, Display(self._task.episode_steps) as display:
+            supervisor.watched = display.show
+            try:
+                self._start(supervisor, planner)
+                for number in range(first, first + episodes):
+                    self._run_episode(supervisor, number)
+                    self._take_lesson(supervisor)
+                self._finish_learning(supervisor)
+                if park:
+                    self._park(supervisor)
+            except StoppedByFault as fault:
+                self._note_unfinished()
+                raise DeploymentStopped(
+                    f"{self._robot.name} was stopped: {fault}. Remove the cause, `robot-ctrl reset-fault "
+                    f"{self._robot.name}`, then deploy again: it goes on with the next episode."
+                ) from None
+            except StoppedOnRequest as request:
+                self._stop_on_request(supervisor, park=park)
+                raise Interrupted(request.number) from None
+        return self._summary(first)
+
+    def _start(self, supervisor: Supervisor, planner: PlannerSettings) -> None:
+        supervisor.start_recorder()
+        supervisor.start(
+            "planner",
+            plan,
+            planner,
+            PlannerChannels(
+                seen=supervisor.mailbox("seen"),
+                plans=supervisor.mailbox("plans"),
+                status=supervisor.mailbox("planner status"),
+                models=supervisor.mailbox("models"),
+                records=supervisor.rings["planner"],
+                pulse=supervisor.pulse_of("planner"),
+                supervisor=supervisor.pulse,
+                stop=supervisor.stop,
+                quit=supervisor.mailbox("planner quit"),
+            ),
+        )
+        supervisor.start(
+            "learner",
+            learn,
+            LearnerSettings(self._config, self._run, self._folder.path, refit=self._learns),
+            LearnerChannels(
+                lessons=supervisor.mailbox("lessons"),
+                status=supervisor.mailbox("learner status"),
+                pulse=supervisor.pulse_of("learner"),
+                supervisor=supervisor.pulse,
+                stop=supervisor.stop,
+                quit=supervisor.mailbox("learner quit"),
+            ),
+        )
+        supervisor.wait_for(
+            lambda now: now.planner is not None and now.planner.ready, READY_SECONDS, "starting the planner"
+        )
+        supervisor.start_control()
+        supervisor.wait_for(lambda now: now.control.ticks > 0, READY_SECONDS, "connecting the robot")
+
+    def _run_episode(self, supervisor: Supervisor, number: int) -> None:
+        start = self._task.robot.reset(derive_seed(self._seed, "deployment", number))
+        began = time.perf_counter()
+        supervisor.carry_out(
+            lambda order: GoTo(order, start.values["command"], self._start_speed), MOVE_SECONDS, "the soft start"
+        )
+        path = self._folder.episode_path(number)
+        metadata = {
+            "task": str(self._config.task["name"]),
+            "robot": self._robot.name,
+            "episode": str(number),
+            "seed": str(self._seed),
+        }
+        supervisor.carry_out(
+            lambda order: RunEpisode(order, number, self._task.episode_steps, self._constants(start), path, metadata),
+            2 * self._task.episode_steps * self._task.period + MOVE_SECONDS,
+            "the episode",
+        )
+        supervisor.wait_for(lambda now: now.recorder.closed >= number, MOVE_SECONDS, "closing the recording")
+        self._add_row(supervisor, number, time.perf_counter() - began)
+
+    def _constants(self, start: Observation) -> Mapping[str, Array]:
+        """What the simulation shows and the robot cannot measure: where the target is."""
+        known = (*_FROM_THE_ROBOT, *self._robot.measures)
+        return {name: value for name, value in start.values.items() if name not in known}
+
+    def _add_row(self, supervisor: Supervisor, number: int, seconds: float) -> None:
+        episode = read_episode(self._folder.episode_path(number))
+        statuses = supervisor.statuses
+        before = float(self._rows[-1]["wall_s"]) if self._rows else 0.0
+        row = deployment_row(self._task, episode, number, statuses.control.timing, before + seconds)
+        row["missed_deadlines"] = statuses.planner.missed
+        row["records_dropped"] = statuses.control.dropped
+        self._rows.append(row)
+        self._write()
+        logger.info(episode_line(row))
+
+    def _take_lesson(self, supervisor: Supervisor) -> None:
+        """Tell the learner about the new episode, and the planner about what was learned from earlier ones."""
+        supervisor.mailbox("lessons").put(Lesson(len(self._rows)))
+        self._hand_over(supervisor)
+
+    def _hand_over(self, supervisor: Supervisor) -> None:
+        status: LearnerStatus | None = supervisor.statuses.learner
+        if status is None or status.learned <= self._learned:
+            return
+        self._learned = status.learned
+        if status.error is not None:
+            logger.warning(status.error)
+            return
+        row = self._rows[status.learned]
+        row["one_step_error"], row["h_step_error"] = status.one_step_error, status.h_step_error
+        row["model_loss"] = status.model_loss
+        self._write()
+        if self._learns:
+            supervisor.mailbox("models").put(self._folder.path)
+
+    def _finish_learning(self, supervisor: Supervisor) -> None:
+        """Wait for the last fit: the checkpoint is what the next deployment starts with."""
+        last = len(self._rows) - 1
+        supervisor.wait_for(
+            lambda now: now.learner is not None and now.learner.learned >= last, FIT_SECONDS, "the last fit"
+        )
+        self._hand_over(supervisor)
+
+    def _park(self, supervisor: Supervisor) -> None:
+        pose = self._task.robot.spec.park_pose
+        if pose is not None:
+            supervisor.carry_out(lambda order: GoTo(order, np.array(pose), self._start_speed), MOVE_SECONDS, "parking")
+
+    def _stop_on_request(self, supervisor: Supervisor, *, park: bool) -> None:
+        try:
+            supervisor.come_to_rest("asked to stop")
+            if park:
+                self._park(supervisor)
+        except (StoppedByFault, TimeoutError) as error:
+            raise DeploymentStopped(f"{self._robot.name} could not be stopped in order: {error}") from None
+        except StoppedOnRequest:
+            logger.warning("asked to stop twice: %s is left where it is", self._robot.name)
+        self._note_unfinished()
+
+    def _note_unfinished(self) -> None:
+        logger.info("%s: %d episodes are finished and kept", self._folder.path, len(self._rows))
+
+    def _write(self) -> None:
+        self._folder.write_metrics(self._rows)
+        self._folder.write_json("summary.json", self._totals())
+
+    def _totals(self) -> dict[str, Any]:
+        def median(key: str) -> float | None:
+            values = [row[key] for row in self._rows if isinstance(row.get(key), float)]
+            return float(np.median(values)) if values else None
+
+        successes = [int(row["success"]) for row in self._rows if row["success"] not in (None, "")]
+        return {
+            "task": self._config.task["name"],
+            "robot": self._robot.name,
+            "episodes": len(self._rows),
+            "success_rate": float(np.mean(successes)) if successes else None,
+            "plan_ms_p50": median("plan_ms_p50"),
+            "plan_ms_p95": median("plan_ms_p95"),
+            "jitter_ms_p99": median("jitter_ms_p99"),
+            "plan_age_ms_p95": median("plan_age_ms_p95"),
+            "state_age_ms_p95": median("state_age_ms_p95"),
+            "deadline_misses": sum(int(row["missed_deadlines"]) for row in self._rows),
+            "version": __version__,
+        }
+
+    def _summary(self, first: int) -> str:
+        new = self._rows[first:]
+        reached = [int(row["success"]) for row in new if row["success"] is not None]
+        success = f", {sum(reached)} of {len(reached)} reached" if reached else ""
+        return f"{len(new)} episodes on {self._robot.name}{success}; they are in {self._folder.path}"
+
+
+def deployment_row(
+    task: Task, episode: Episode, number: int, timing: EpisodeTiming, wall_seconds: float
+) -> dict[str, Any]:
+    """One line of a deployment's metrics.csv: the task's numbers, and how well real time was kept."""
+    observations = episode.observations
+    plan_ms = np.array([made.plan_ms for made in episode.plans])
+    success = task.success(observations)
+    return {
+        "episode": number,
+        "steps": len(episode.actions),
+        "return": sum(map(task.reward, observations[1:])),
+        "success": None if success is None else int(success),
+        **task.measures(observations),
+        "model_loss": None,
+        "one_step_error": None,
+        "h_step_error": None,
+        "plans": len(plan_ms),
+        "plan_ms_p50": _percentile(plan_ms, 50),
+        "plan_ms_p95": _percentile(plan_ms, 95),
+        "plan_ms_p99": _percentile(plan_ms, 99),
+        "plan_age_ms_p95": timing.plan_age * 1e3,
+        "state_age_ms_p95": timing.state_age * 1e3,
+        "jitter_ms_p50": timing.lateness[0] * 1e3,
+        "jitter_ms_p99": timing.lateness[1] * 1e3,
+        "jitter_ms_p999": timing.lateness[2] * 1e3,
+        "held_ticks": timing.held_ticks,
+        "late_ticks": timing.late_ticks,
+        "wall_s": wall_seconds,
+    }
+
+
+def episode_line(row: Mapping[str, Any]) -> str:
+    """One line that says how an episode went."""
+    reached = {None: "", 1: "reached  ", 0: "missed   "}[row["success"]]
+    distance = f"to {row['final_distance'] * 1e3:.0f} mm  " if "final_distance" in row else ""
+    return (
+        f"episode {row['episode']:3d}  return {row['return']:9.2f}  {reached}{distance}"
+        f"plan {row['plan_ms_p50'] or math.nan:.0f} ms  jitter p99 {row['jitter_ms_p99']:.1f} ms  "
+        f"late plans {row['missed_deadlines']}"
+    )
+
+
+def _deployment_folder(run: RunFolder, name: str) -> RunFolder:
+    folder = RunFolder(run.path / "deployments" / name)
+    try:
+        folder.episodes.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{folder.path}: the deployment cannot be written: {error.strerror}.") from None
+    return folder
+
+
+def _rows_on_disk(folder: RunFolder) -> list[dict[str, Any]]:
+    return [{key: _parsed(value) for key, value in row.items()} for row in folder.read_metrics()]
+
+
+def _parsed(text: str) -> Any:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text or None
+
+
+def _percentile(values: Array, percent: float) -> float | None:
+    return float(np.percentile(values, percent)) if len(values) else None

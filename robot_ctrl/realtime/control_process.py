@@ -1,0 +1,473 @@
+"""The control process: it owns the robot, ticks at the robot's rate, and imports no torch.
+
+It takes orders from the supervisor and plans from the planner, and shows both of them what it read. When the
+supervisor's pulse stops, it brakes, latches a fault, leaves the robot as its safe policy says, and ends.
+"""
+
+import gc
+import logging
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from hardware.clock import Clock, MonotonicClock
+from hardware.errors import RobotError
+from hardware.fault_latch import FaultLatch
+from hardware.robot import Array, Observation, Robot
+from hardware.safety import SafetyFilter
+from planners.plan import Plan
+from robot_ctrl.action_scale import ActionScale
+from robot_ctrl.realtime.channels import Mailbox, Pulse, Ring, StopRequest
+from robot_ctrl.realtime.control import ControlTick, Tick
+from robot_ctrl.realtime.planning_messages import EpisodePlan, Seen
+from robot_ctrl.realtime.recording import Close, Event, First, Open, Stepped, Ticked
+from robot_ctrl.realtime.rules import LatePlanRules, Standing
+from robot_ctrl.realtime.sampling import StepSampler
+
+logger = logging.getLogger(__name__)
+LATENESS_WINDOW = 4096
+STATUS_TICKS = 5
+
+
+class RobotSource(Protocol):
+    """Knows how to make one robot, in whichever process needs it. Picklable; imports no torch."""
+
+    @property
+    def name(self) -> str:
+        """The robot's name, under which faults are latched."""
+        ...
+
+    @property
+    def safe_policy(self) -> Literal["hold", "park", "torque_off"]:
+        """What is done with the robot after a fault."""
+        ...
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """Values that completed observations hold of themselves, beside joints and command."""
+        ...
+
+    def open(self, clock: Clock) -> Robot:
+        """The robot, not connected."""
+        ...
+
+    def make_safe(self, clock: Clock, reason: str) -> None:
+        """Apply the safe policy from a process that has just won the port.
+
+        Raises:
+            RobotError: if the robot cannot be reached.
+        """
+        ...
+
+    def filter(self, robot: Robot) -> SafetyFilter:
+        """The filter that every command goes through."""
+        ...
+
+    def completion(self) -> Callable[[Observation, Mapping[str, Array]], Observation]:
+        """Adds to an observation what the task's state needs and the robot does not measure."""
+        ...
+
+
+@dataclass(frozen=True)
+class Hold:
+    """Stand."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class GoTo:
+    """Go to a pose at a speed, and stand there."""
+
+    number: int
+    pose: Array
+    speed: float
+
+
+@dataclass(frozen=True)
+class RunEpisode:
+    """Follow plans for a number of steps of the model, and record it.
+
+    Attributes:
+        constants: values of this episode that the robot cannot measure, for example where the target is.
+    """
+
+    number: int
+    episode: int
+    steps: int
+    constants: Mapping[str, Array]
+    path: Path
+    metadata: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Brake and stand; the episode ends as interrupted, or with a fault that is latched."""
+
+    number: int
+    reason: str
+    fault: bool
+
+
+@dataclass(frozen=True)
+class Quit:
+    """Release the robot and end the process."""
+
+    number: int
+
+
+Order = Hold | GoTo | RunEpisode | Stop | Quit
+
+
+@dataclass(frozen=True)
+class EpisodeTiming:
+    """How well an episode kept real time.
+
+    Attributes:
+        lateness: p50, p99 and p99.9 of how late ticks began, s.
+        plan_age: p95 of the age of the plan in force, s.
+        state_age: p95 of the age of the observation when its command went out, s.
+        held_ticks: ticks past the end of every plan.
+        late_ticks: ticks that were left out because the one before took too long.
+    """
+
+    lateness: tuple[float, float, float] = (math.nan, math.nan, math.nan)
+    plan_age: float = math.nan
+    state_age: float = math.nan
+    held_ticks: int = 0
+    late_ticks: int = 0
+
+
+@dataclass(frozen=True)
+class ControlStatus:
+    """How control stands.
+
+    Attributes:
+        order: the last order taken.
+        done: whether it is carried out and the robot stands.
+        fault: why the robot was stopped for good; None while all is well.
+        trouble: the last thing that failed without stopping the robot.
+        ticks: control ticks so far.
+        late_ticks: ticks that were left out because the one before took too long.
+        lateness: p50, p99 and p99.9 of how late ticks began, s, over the last few thousand.
+        step: steps of the episode so far.
+        state_age: of what was read in the last tick, s.
+        plan_age: of the plan that is followed, s; None where none is.
+        timing: of the last episode.
+        speed: of the command, rad/s.
+        command: (nu,) sent last.
+        dropped: records that did not fit into the ring.
+    """
+
+    order: int = -1
+    done: bool = False
+    fault: str | None = None
+    trouble: str | None = None
+    ticks: int = 0
+    late_ticks: int = 0
+    lateness: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    step: int = 0
+    state_age: float = 0.0
+    plan_age: float | None = None
+    timing: EpisodeTiming = field(default_factory=EpisodeTiming)
+    speed: float = 0.0
+    command: tuple[float, ...] = ()
+    dropped: int = 0
+
+
+@dataclass
+class ControlChannels:
+    """What control shares with the others."""
+
+    orders: Mailbox
+    status: Mailbox
+    seen: Mailbox
+    plans: Mailbox
+    records: Ring
+    pulse: Pulse
+    supervisor: Pulse
+    stop: StopRequest
+
+
+@dataclass(frozen=True)
+class ControlSettings:
+    """What control needs to know.
+
+    Attributes:
+        source: makes the robot.
+        scale: the task's action scale, for one period of the model.
+        model_period: seconds between the actions of a plan.
+        rules: what happens when plans are late.
+        supervisor_limit: seconds without the supervisor's pulse until the arm stops.
+        park_speed: rad/s.
+        latch: where faults are kept; None takes the user's state folder.
+    """
+
+    source: RobotSource
+    scale: ActionScale
+    model_period: float
+    rules: LatePlanRules = field(default_factory=LatePlanRules)
+    supervisor_limit: float = 0.5
+    park_speed: float = 0.5
+    latch: Path | None = None
+
+
+class ControlServer:
+    """Carries out orders, tick by tick; everything but the pacing.
+
+    Args:
+        settings: what it needs to know.
+        channels: what it shares.
+        robot: connected.
+        clock: the loop's clock.
+
+    Raises:
+        ValueError: if the robot's rate is no whole multiple of the model's.
+        RobotError: if the robot cannot be read.
+    """
+
+    def __init__(self, settings: ControlSettings, channels: ControlChannels, robot: Robot, clock: Clock) -> None:
+        self._settings, self._channels, self._robot, self._clock = settings, channels, robot, clock
+        self.latch = FaultLatch(settings.source.name, settings.latch)
+        self._constants: Mapping[str, Array] = {}
+        complete = settings.source.completion()
+        self.control = ControlTick(
+            robot,
+            settings.source.filter(robot),
+            clock,
+            scale=settings.scale,
+            model_period=settings.model_period,
+            rules=settings.rules,
+            complete=lambda observation: complete(observation, self._constants),
+        )
+        self._ticks_per_step = ticks_per_step(robot, settings.model_period)
+        self._episode: RunEpisode | None = None
+        self._sampler: StepSampler | None = None
+        self._begun = False
+        self._lateness = np.zeros(LATENESS_WINDOW)
+        self._told = False
+        self.status = ControlStatus()
+        self.quitting = False
+
+    def serve(self, lateness: float, left_out: int) -> None:
+        """One tick, with the orders that came since the last.
+
+        Args:
+            lateness: seconds after it was due.
+            left_out: ticks that were left out before it.
+        """
+        order = self._channels.orders.get()
+        if order is not None:
+            self._take(order)
+        if self._channels.supervisor.age(self._clock.now()) > self._settings.supervisor_limit:
+            self.control.brake(
+                f"{self._settings.source.name}: the supervisor has shown no sign of life for more than "
+                f"{self._settings.supervisor_limit} s. Look for what killed or blocked it, then reset the fault",
+                fault=True,
+            )
+        tick = self.control.tick(self._exchange)
+        self._record(tick, lateness, left_out)
+        self._heed_fault()
+        self._report(tick, lateness, left_out)
+
+    def _take(self, order: Order) -> None:
+        if not isinstance(order, RunEpisode):
+            self._end_episode("interrupted")
+        if isinstance(order, GoTo):
+            self.control.move_to(order.pose, order.speed)
+        elif isinstance(order, RunEpisode):
+            self._constants = order.constants
+            self._episode, self._sampler = order, StepSampler(self._settings.scale, self._ticks_per_step)
+            self._begun = False
+            self._timings: list[tuple[float, float, float]] = []
+            self._held = self._left_out = 0
+            self._put(Open(self._clock.now(), order.episode, order.path, order.metadata))
+            self.control.follow()
+        elif isinstance(order, Stop):
+            self._event("stop", order.reason)
+            self.control.brake(order.reason, fault=order.fault)
+        elif isinstance(order, Quit):
+            self.quitting = True
+        else:
+            self.control.hold()
+        self.status = replace(self.status, order=order.number, step=0, done=False)
+
+    def _exchange(self, observation: Observation | None) -> Plan | None:
+        episode = None if self._episode is None else self._episode.episode
+        if observation is not None:
+            self._channels.seen.put(Seen(episode, observation))
+        made: EpisodePlan | None = self._channels.plans.get()
+        return made.plan if made is not None and made.episode == episode else None
+
+    def _record(self, tick: Tick, lateness: float, left_out: int) -> None:
+        sampler, episode = self._sampler, self._episode
+        if sampler is None or episode is None:
+            return
+        step = sampler.add(tick)
+        if sampler.first is not None and not self._begun:
+            self._begun = True
+            self._put(First(tick.time, sampler.first))
+        if step is not None:
+            self._put(Stepped(tick.time, step))
+            self.status = replace(self.status, step=self.status.step + 1)
+        self._put(Ticked(tick.time, _summary(tick, lateness)))
+        self._timings.append((lateness, tick.plan_age or 0.0, _state_age(tick)))
+        self._held += tick.standing is Standing.HOLD
+        self._left_out += left_out
+        if tick.trouble is not None:
+            self._event("trouble", tick.trouble)
+        if self.status.step >= episode.steps:
+            self._end_episode("finished")
+            self.control.brake("the episode is over", fault=False)
+
+    def _end_episode(self, outcome: Literal["finished", "interrupted", "fault"]) -> None:
+        if self._episode is not None:
+            self._put(Close(self._clock.now(), outcome))
+            self._episode = self._sampler = None
+            self.status = replace(self.status, timing=self._timing())
+
+    def _timing(self) -> EpisodeTiming:
+        if not self._timings:
+            return EpisodeTiming()
+        late, plan_age, state_age = np.array(self._timings).T
+        p50, p99, p999 = np.percentile(late, (50, 99, 99.9)).tolist()
+        return EpisodeTiming(
+            (p50, p99, p999),
+            float(np.percentile(plan_age, 95)),
+            float(np.nanpercentile(state_age, 95)),
+            self._held,
+            self._left_out,
+        )
+
+    def _heed_fault(self) -> None:
+        reason = self.control.fault or self.control.stopping
+        if reason is not None and not self._told:
+            self._told = True
+            self._event("fault", reason)
+        if self.control.fault is not None:
+            self._end_episode("fault")
+            self.latch.latch(self.control.fault)
+
+    def _event(self, kind: str, text: str) -> None:
+        self._put(Event(self._clock.now(), kind, text))
+
+    def _put(self, entry: object) -> None:
+        self._channels.records.put(entry)
+
+    def _report(self, tick: Tick, lateness: float, left_out: int) -> None:
+        ticks = self.status.ticks
+        self._lateness[ticks % LATENESS_WINDOW] = lateness
+        fault = self.control.fault
+        ready = fault is not None or (self._episode is None and self.control.done and tick.speed == 0.0)
+        self.status = replace(
+            self.status,
+            done=ready,
+            fault=fault,
+            trouble=tick.trouble or self.status.trouble,
+            ticks=ticks + 1,
+            late_ticks=self.status.late_ticks + left_out,
+            state_age=_state_age(tick),
+            plan_age=tick.plan_age,
+            speed=tick.speed,
+            dropped=self._channels.records.dropped,
+        )
+        if ticks % STATUS_TICKS == 0 or ready:
+            late = np.percentile(self._lateness[: ticks + 1], (50, 99, 99.9))
+            command = () if tick.sent is None else tuple(tick.sent.sent.tolist())
+            self.status = replace(self.status, lateness=tuple(late.tolist()), command=command)
+            self._channels.status.put(self.status)
+
+
+def ticks_per_step(robot: Robot, model_period: float) -> int:
+    """Control ticks in one period of the model.
+
+    Raises:
+        ValueError: if they are no whole number.
+    """
+    rate = robot.spec.control_rate
+    ticks = rate * model_period
+    if round(ticks) < 1 or abs(ticks - round(ticks)) > 1e-6:
+        raise ValueError(
+            f"{robot.spec.name}: its control rate of {rate:g} Hz is no whole multiple of the {1 / model_period:g} Hz "
+            f"that the model was trained at. Set control_rate in the robot's file to a multiple of it."
+        )
+    return round(ticks)
+
+
+def _summary(tick: Tick, lateness: float) -> dict[str, Any]:
+    observation = tick.observation
+    values = {} if observation is None else observation.values
+    return {
+        "time": tick.time,
+        "sent": None if tick.sent is None else tick.sent.sent.tolist(),
+        "joint_position": _listed(values.get("joint_position")),
+        "joint_velocity": _listed(values.get("joint_velocity")),
+        "state_age": None if observation is None else _state_age(tick),
+        "plan_age": tick.plan_age,
+        "late": lateness,
+    }
+
+
+def _state_age(tick: Tick) -> float:
+    """The age of what was read when its command went out, s; NaN where reading or sending failed."""
+    if tick.observation is None or tick.sent is None:
+        return math.nan
+    return tick.sent.time - min(tick.observation.read_start.values())
+
+
+def _listed(values: Array | None) -> list[float] | None:
+    return None if values is None else np.asarray(values).tolist()
+
+
+def control(settings: ControlSettings, channels: ControlChannels) -> None:
+    """The control process: connect, serve orders until told to quit or a fault, leave the robot safe."""
+    channels.stop.heed()
+    clock = MonotonicClock()
+    robot = settings.source.open(clock)
+    try:
+        robot.connect()
+        server = ControlServer(settings, channels, robot, clock)
+    except (RobotError, OSError, ValueError) as error:
+        robot.disconnect()
+        channels.status.put(ControlStatus(done=True, fault=str(error)))
+        return
+    gc.collect()
+    gc.freeze()
+    try:
+        _serve(server, channels, clock)
+    except Exception as error:
+        reason = f"{settings.source.name}: the control loop failed: {error!r}"
+        server.control.stop_for_good(reason)
+        server.latch.latch(reason)
+        channels.records.put(Event(clock.now(), "fault", reason))
+        channels.records.put(Close(clock.now(), "fault"))
+        channels.status.put(replace(server.status, done=True, fault=reason))
+        logger.exception("the control loop failed")
+    finally:
+        leave_safe(robot, settings.source.safe_policy)
+
+
+def _serve(server: ControlServer, channels: ControlChannels, clock: Clock) -> None:
+    period = server.control.period
+    due = clock.now()
+    left_out = 0
+    while not (server.quitting or server.control.fault is not None):
+        now = clock.now()
+        channels.pulse.beat(now)
+        server.serve(max(0.0, now - due), left_out)
+        due += period
+        left_out = max(0, int((clock.now() - due) / period))
+        due += left_out * period
+        clock.sleep_until(due)
+
+
+def leave_safe(robot: Robot, policy: Literal["hold", "park", "torque_off"]) -> None:
+    """Release a robot that stands; every part is attempted, whatever fails."""
+    try:
+        robot.disconnect()
+    except (RobotError, OSError) as error:
+        logger.error("%s: could not be released: %s", robot.spec.name, error)

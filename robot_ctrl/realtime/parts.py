@@ -1,0 +1,37 @@
+"""A run's task and its last model, for the processes that plan and learn."""
+
+from pathlib import Path
+from typing import Any
+
+from models.ensemble import ProbabilisticEnsemble
+from robot_ctrl.build import make_model
+from robot_ctrl.config import RunConfig
+from robot_ctrl.errors import RunError
+from robot_ctrl.run_folder import RunFolder
+from robot_ctrl.task import Task
+from robot_ctrl.tasks import make_task
+
+
+def load_task_and_model(config: RunConfig, run: Path) -> tuple[Task, ProbabilisticEnsemble]:
+    """The task, its simulated robot not connected, and the model of a run's last checkpoint.
+
+    Raises:
+        RunError: if nothing has been fitted yet.
+    """
+    checkpoint = fitted_checkpoint(run)
+    task = make_task(config.task)
+    model = make_model(config, task)
+    model.load_state_dict(checkpoint["model"])
+    return task, model
+
+
+def fitted_checkpoint(run: Path) -> dict[str, Any]:
+    """The last checkpoint of a run.
+
+    Raises:
+        RunError: if nothing has been fitted yet.
+    """
+    checkpoint = RunFolder(run).load_checkpoint()
+    if checkpoint is None or not checkpoint["fits"]:
+        raise RunError(f"{run} has no fitted model yet: let the run finish its random episodes first.")
+    return checkpoint

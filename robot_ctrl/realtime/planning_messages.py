@@ -1,0 +1,22 @@
+"""What control and planner hand each other; free of torch, so that the control process is."""
+
+from dataclasses import dataclass
+
+from hardware.robot import Observation
+from planners.plan import Plan
+
+
+@dataclass(frozen=True)
+class Seen:
+    """An observation, and the episode that is on; None between episodes."""
+
+    episode: int | None
+    observation: Observation
+
+
+@dataclass(frozen=True)
+class EpisodePlan:
+    """A plan for an episode."""
+
+    episode: int
+    plan: Plan
