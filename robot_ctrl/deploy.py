@@ -84,7 +84,7 @@ def deploy(
         name: of the deployment; None takes the robot's.
         start_speed: of the soft start to each episode's start pose, and of parking, rad/s.
         stop_after: seconds without a new plan until the arm stops and latches a fault.
-        budget: seconds that one plan may take; None takes 0.8 of the task's period.
+        budget: seconds that one plan may take; None takes two of the task's periods.
         caution: how exploration is bounded.
         latch_folder: where faults are latched; None takes the user's state folder.
 
@@ -111,7 +111,7 @@ def deploy(
         planner = PlannerSettings(
             config=config,
             run=newest_model(run, folder.path),
-            budget=budget or 0.8 * task.period,
+            budget=budget or 2 * task.period,
             caution=caution or Caution(),
         )
         return deployment.carry_out(settings, planner, episodes, park=park)

@@ -244,7 +244,7 @@ class ControlServer:
             rules=settings.rules,
             complete=lambda observation: complete(observation, self._constants),
         )
-        self._ticks_per_step = ticks_per_step(robot, settings.model_period)
+        check_rate(robot, settings.model_period)
         self._episode: RunEpisode | None = None
         self._sampler: StepSampler | None = None
         self._begun = False
@@ -281,7 +281,10 @@ class ControlServer:
             self.control.move_to(order.pose, order.speed)
         elif isinstance(order, RunEpisode):
             self._constants = order.constants
-            self._episode, self._sampler = order, StepSampler(self._settings.scale, self._ticks_per_step)
+            self._episode, self._sampler = (
+                order,
+                StepSampler(self._settings.scale, self._settings.model_period, self.control.period),
+            )
             self._begun = False
             self._timings: list[tuple[float, float, float]] = []
             self._held = self._left_out = 0
@@ -382,11 +385,11 @@ class ControlServer:
             self._channels.status.put(self.status)
 
 
-def ticks_per_step(robot: Robot, model_period: float) -> int:
-    """Control ticks in one period of the model.
+def check_rate(robot: Robot, model_period: float) -> None:
+    """Refuse a robot that is slower than the model, or does not tick when the model's periods end.
 
     Raises:
-        ValueError: if they are no whole number.
+        ValueError: if ticks in one period of the model are no whole number.
     """
     rate = robot.spec.control_rate
     ticks = rate * model_period
@@ -395,7 +398,6 @@ def ticks_per_step(robot: Robot, model_period: float) -> int:
             f"{robot.spec.name}: its control rate of {rate:g} Hz is no whole multiple of the {1 / model_period:g} Hz "
             f"that the model was trained at. Set control_rate in the robot's file to a multiple of it."
         )
-    return round(ticks)
 
 
 def _summary(tick: Tick, lateness: float) -> dict[str, Any]:

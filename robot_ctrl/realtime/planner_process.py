@@ -2,7 +2,6 @@
 
 import logging
 import math
-import os
 import time
 from collections import deque
 from dataclasses import dataclass, replace
@@ -31,7 +30,6 @@ from robot_ctrl.task import Task
 logger = logging.getLogger(__name__)
 IDLE_SECONDS = 0.001
 FAILURES_IN_A_ROW = 3
-NICENESS = 5
 _KEPT = 200
 
 
@@ -205,7 +203,6 @@ class PlannerServer:
 def plan(settings: PlannerSettings, channels: PlannerChannels) -> None:
     """The planner process: plan until told to quit, until planning fails for good, or the supervisor is gone."""
     channels.stop.heed()
-    os.nice(NICENESS)
     torch.set_num_threads(settings.threads)
     clock = MonotonicClock()
     task, model = load_task_and_model(settings.config, settings.run)

@@ -25,25 +25,27 @@ class Step:
 
 
 class StepSampler:
-    """Makes one step of every so many ticks; the first observation is taken as it is.
+    """Makes one step of the ticks of every period of the model; the first observation is taken as it is.
 
-    A delta action over the period is how far the command moved, an absolute one is the mean of what was sent.
-    A step ends with the first tick that has an observation once its period is full, so a failed read makes one
-    step longer instead of losing it.
+    A delta action over the period is how far the command moved, an absolute one is the mean of what was sent. Steps
+    end on a fixed grid of times, at the nearest tick that has an observation: ticks that were left out or failed
+    make one step shorter or longer, and not the ones after it.
 
     Args:
         scale: the task's action scale, for one period of the model.
-        ticks: control ticks in a period of the model.
+        model_period: seconds between the actions of a plan.
+        period: seconds between ticks.
 
     Attributes:
         first: the observation that the steps begin with; None before it was read.
     """
 
-    def __init__(self, scale: ActionScale, ticks: int) -> None:
-        self._scale, self._ticks = scale, ticks
+    def __init__(self, scale: ActionScale, model_period: float, period: float) -> None:
+        self._scale, self._model_period, self._half_tick = scale, model_period, period / 2
         self.first: Observation | None = None
         self._sent: list[SentAction] = []
         self._command: Array | None = None
+        self._due = 0.0
 
     def add(self, tick: Tick) -> Step | None:
         """Take a tick; returns the step that its observation ends."""
@@ -51,9 +53,11 @@ class StepSampler:
         if tick.observation is not None:
             if self.first is None:
                 self.first = tick.observation
-                self._command = _command_of(tick.observation)
-            elif len(self._sent) >= self._ticks:
+                self._command = np.array(tick.observation.values["command"], dtype=np.float64)
+                self._due = tick.time + self._model_period
+            elif self._sent and tick.time >= self._due - self._half_tick:
                 step = self._end(tick.observation)
+                self._due += self._model_period * max(1, round((tick.time - self._due) / self._model_period) + 1)
         if tick.sent is not None and self.first is not None:
             self._sent.append(tick.sent)
         return step
@@ -75,7 +79,3 @@ class StepSampler:
             time=sent[0].time,
         )
         return Step(merged, action, observation)
-
-
-def _command_of(observation: Observation) -> Array:
-    return np.array(observation.values["command"], dtype=np.float64)

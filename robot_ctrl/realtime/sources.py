@@ -31,7 +31,7 @@ class SimulatedArm:
 
     def open(self, clock: Clock) -> Robot:
         """The robot, not connected."""
-        return so101(control_rate=self.control_rate, clock=clock)
+        return so101(control_rate=self.control_rate, clock=_Unwaiting(clock))
 
     def filter(self, robot: Robot) -> SafetyFilter:
         """The filter with the robot's own limits."""
@@ -43,6 +43,19 @@ class SimulatedArm:
 
     def make_safe(self, clock: Clock, reason: str) -> None:
         """A simulation ends with the process that ran it."""
+
+
+@dataclass(frozen=True)
+class _Unwaiting:
+    """A clock that nobody waits on: the control loop paces the simulation, not the other way round."""
+
+    clock: Clock
+
+    def now(self) -> float:
+        return self.clock.now()
+
+    def sleep_until(self, deadline: float) -> None:
+        pass
 
 
 def _with_constants(observation: Observation, constants: Mapping[str, Array]) -> Observation:
