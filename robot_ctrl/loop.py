@@ -1,16 +1,20 @@
 """The closed loop in virtual time: observe, choose, filter, send, record."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hardware.errors import RobotError
 from hardware.robot import Observation
 from hardware.safety import SafetyFilter
+from robot_ctrl.errors import Interrupted
 from robot_ctrl.interruption import shielded
 from robot_ctrl.policies import Policy
-from robot_ctrl.recorder import EpisodeWriter
+from robot_ctrl.recorder import EpisodeWriter, RecordingError
 from robot_ctrl.task import Task
 
 
@@ -64,28 +68,49 @@ def run_episode(
     safety.reset(observation)
     policy.reset(policy_seed)
     result.observations.append(observation)
-    if recorder:
-        with shielded():
-            recorder.write_observation(observation)
-    for _ in range(task.episode_steps):
-        if film:
-            result.frames.append(robot.render())
-        command = policy.act(observation)
-        previous = task.previous_command(observation)
-        sent = safety.send(robot, command)
-        scaled = task.action_scale.to_action(sent.sent, previous)
-        result.actions.append(scaled)
-        observation = robot.get_observation()
+    with _events_in(recorder):
         if recorder:
             with shielded():
-                recorder.write_action(sent, scaled)
                 recorder.write_observation(observation)
-        result.steps += 1
-        result.total_reward += task.reward(observation)
-        result.observations.append(observation)
-        if after_step:
-            after_step(result)
-        if task.terminated(observation) or observation.values.get("truncated", False):
-            break
+        for _ in range(task.episode_steps):
+            if film:
+                result.frames.append(robot.render())
+            command = policy.act(observation)
+            previous = task.previous_command(observation)
+            sent = safety.send(robot, command)
+            scaled = task.action_scale.to_action(sent.sent, previous)
+            result.actions.append(scaled)
+            observation = robot.get_observation()
+            if recorder:
+                with shielded():
+                    recorder.write_action(sent, scaled)
+                    recorder.write_observation(observation)
+            result.steps += 1
+            result.total_reward += task.reward(observation)
+            result.observations.append(observation)
+            if after_step:
+                after_step(result)
+            if task.terminated(observation) or observation.values.get("truncated", False):
+                break
     result.success = task.success(result.observations)
     return result
+
+
+@contextmanager
+def _events_in(recorder: EpisodeWriter | None) -> Iterator[None]:
+    """Say in the record why an episode broke off; the error goes on."""
+    try:
+        yield
+    except RobotError as fault:
+        _close_with(recorder, "fault", str(fault))
+        raise
+    except Interrupted as interruption:
+        _close_with(recorder, "interrupted", str(interruption))
+        raise
+
+
+def _close_with(recorder: EpisodeWriter | None, outcome: Literal["fault", "interrupted"], text: str) -> None:
+    if recorder:
+        with suppress(RecordingError):
+            recorder.write_event(outcome, text)
+            recorder.close(outcome)

@@ -1,3 +1,4 @@
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -5,6 +6,7 @@ import pytest
 import torch
 from point_mass import PERIOD, PointMass, connected, drive
 
+from hardware.errors import CommandRefusedError
 from hardware.gymnasium_robot import GymnasiumRobot
 from hardware.robot import JointSpec, Observation, RobotSpec
 from hardware.safety import SafetyFilter
@@ -12,6 +14,7 @@ from models.state import StateSpec
 from robot_ctrl.action_scale import ActionScale
 from robot_ctrl.dataset import transitions_of
 from robot_ctrl.episodes import read_episode
+from robot_ctrl.errors import Interrupted
 from robot_ctrl.loop import run_episode
 from robot_ctrl.policies import BasePolicy
 from robot_ctrl.recorder import EpisodeWriter
@@ -124,3 +127,39 @@ def test_specs_of_robots_without_limits_are_refused() -> None:
     spec = RobotSpec("rail", (JointSpec("slide"),), "effort", 10.0)
     with pytest.raises(ValueError, match="'slide' has command limits"):
         ActionScale.absolute(spec)
+
+
+class Breaking:
+    """Commands that hold, until an error or a signal comes."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def reset(self, seed: int) -> None:
+        self._acted = 0
+
+    def act(self, observation: Observation) -> Array:
+        self._acted += 1
+        if self._acted > 3:
+            raise self._error
+        return np.zeros(1)
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [(CommandRefusedError("a model diverged"), "fault"), (Interrupted(signal.SIGTERM), "interrupted")],
+)
+def test_the_record_says_why_an_episode_broke_off(
+    task: PointMass, tmp_path: Path, error: BaseException, outcome: str
+) -> None:
+    path = tmp_path / "episode.mcap"
+    with (
+        pytest.raises(type(error)),
+        EpisodeWriter(path, metadata={}, clock=task.robot.clock) as recorder,
+    ):
+        drive(task, Breaking(error), recorder=recorder)
+    episode = read_episode(path)
+    assert episode.outcome == outcome
+    assert [(event.kind, event.text) for event in episode.events] == [(outcome, str(error))]
+    assert len(episode.actions) == 3
+    assert not episode.truncated
