@@ -27,6 +27,7 @@ class Emulator:
 
     Attributes:
         port: the path to open, the same for as long as it runs.
+        camera_urls: where its cameras' streams are read from.
 
     Args:
         settings: the arm.
@@ -44,7 +45,7 @@ class Emulator:
             self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
         try:
             self._control.send(settings)
-            self._answer("started")
+            self.camera_urls: tuple[str, ...] = tuple(self._answer("started"))
         except EmulatorError:
             self.close()
             raise

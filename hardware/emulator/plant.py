@@ -15,7 +15,7 @@ from hardware.names import unknown
 Array = NDArray[np.float64]
 
 _BLOCKED = 100.0
-_AT_REST = 1e-3
+_AT_REST = 5e-3
 _TO_SLEEP = 1.0
 _ASLEEP_STEPS = 10
 _PAYLOAD_RADIUS = 0.012
@@ -43,7 +43,7 @@ class Plant:
     """
 
     def __init__(self, path: Path, joints: Sequence[str], options: PlantOptions, *, time: float, seed: int) -> None:
-        self.model = _compile(path, options.payload)
+        self.model = compile_plant(path, options.payload)
         self.data = mujoco.MjData(self.model)
         self.options = options
         self.time = time
@@ -179,7 +179,16 @@ class Plant:
         return found[0], found[1], found[2]
 
 
-def _compile(path: Path, payload: float) -> Any:
+def compile_plant(path: Path, payload: float) -> Any:
+    """The MjModel of a file, with a weight in its gripper.
+
+    Args:
+        path: the MJCF file.
+        payload: kg.
+
+    Raises:
+        ValueError: if the file does not compile, or has no site ``gripper_tip`` to hang a payload on.
+    """
     if not path.is_file():
         raise ValueError(f"there is no MJCF file {path.absolute()}; check the robot's twin")
     try:

@@ -13,6 +13,7 @@ from typing import Any
 
 from hardware.clock import MonotonicClock
 from hardware.emulator.arm import EmulatedArm
+from hardware.emulator.camera import CameraProcess
 from hardware.emulator.pty import PtyPort
 from hardware.emulator.settings import EmulatorSettings
 
@@ -44,8 +45,26 @@ class PortServer:
         self._control = control
         self._port = PtyPort(settings.link)
         self._port.open()
-        for fault in settings.faults:
-            self._arm.inject(fault, now)
+        self._cameras: list[CameraProcess] = []
+        try:
+            for fault in settings.faults:
+                self._arm.inject(fault, now)
+            for stream in settings.cameras:
+                self._cameras.append(CameraProcess(settings.model, settings.plant.payload, stream))
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def camera_urls(self) -> list[str]:
+        """Where its cameras' streams are read from."""
+        return [camera.url for camera in self._cameras]
+
+    def close(self) -> None:
+        """Take the port and the cameras away."""
+        self._port.close()
+        for camera in self._cameras:
+            camera.close()
 
     def run(self) -> None:
         """Serve until told to stop, or until the other end of the pipe is gone."""
@@ -53,7 +72,7 @@ class PortServer:
             while self._serve_once():
                 pass
         finally:
-            self._port.close()
+            self.close()
 
     def _serve_once(self) -> bool:
         now = self._clock.now()
@@ -69,6 +88,8 @@ class PortServer:
             self._arm.write(data, now)
         if reply := self._arm.read(now):
             self._port.write(reply)
+        for camera in self._cameras:
+            camera.show(self._arm.plant.data.qpos.copy(), now)
         self._follow_cable()
         return self._obey(now) if self._control in ready else True
 
@@ -103,7 +124,7 @@ def main(descriptor: int) -> None:
     except (ValueError, OSError) as error:
         control.send((False, str(error)))
         return
-    control.send((True, None))
+    control.send((True, server.camera_urls))
     with contextlib.suppress(BrokenPipeError):
         server.run()
 
