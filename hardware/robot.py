@@ -25,6 +25,7 @@ class JointSpec:
         effort: largest torque or force, N·m or N.
         command: (low, high) of the command where it is not a position: effort, velocity or a normalised
             signal; None where the effort or velocity limit says it already.
+        jerk: largest jerk, rad/s³ or m/s³.
     """
 
     name: str
@@ -33,6 +34,7 @@ class JointSpec:
     acceleration: float | None = None
     effort: float | None = None
     command: tuple[float, float] | None = None
+    jerk: float | None = None
 
 
 @dataclass(frozen=True)
