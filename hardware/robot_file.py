@@ -185,6 +185,7 @@ class RobotDescription(_Section):
                 joint.limits.velocity,
                 joint.limits.acceleration,
                 joint.limits.effort,
+                jerk=joint.limits.jerk,
             )
             for joint in self.joints
         )

@@ -68,6 +68,11 @@ class SerialBus(ABC):
         self._names = dict(names or {})
         self._doubted: set[int] = set()
 
+    @property
+    def port(self) -> Port:
+        """The line."""
+        return self._port
+
     def scan(self, servos: Iterable[int]) -> dict[int, Identity]:
         """Which of these answer at once, asked one by one."""
         found = {}
@@ -152,6 +157,22 @@ class SerialBus(ABC):
     @abstractmethod
     def recover(self, servo: int) -> None:
         """Have a servo forget a hardware error whose cause has gone; its torque is off afterwards."""
+
+    @contextmanager
+    def at_baud_rate(self, rate: int) -> Iterator[None]:
+        """Talk at another baud rate for a while."""
+        usual = self._port.baudrate
+        self._port.baudrate = rate
+        try:
+            yield
+        finally:
+            self._port.baudrate = usual
+
+    def set_baud_rate(self, servo: int, code: int) -> None:
+        """Set a servo to another baud rate, at which it may answer already."""
+        field = self.tables[servo]["baud_rate"]
+        self._port.write(self._write_request(servo, field.address, field.encode(code)))
+        self._doubted.add(servo)
 
     def close(self) -> None:
         """Give the line back; harmless when closed."""

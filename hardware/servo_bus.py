@@ -95,8 +95,8 @@ class ServoBus(Protocol):
         counters: what happened on the line.
     """
 
-    tables: Mapping[int, ControlTable]
-    errors: Mapping[int, int]
+    tables: dict[int, ControlTable]
+    errors: dict[int, int]
     counters: Counters
 
     def ping(self, servo: int) -> Identity:
