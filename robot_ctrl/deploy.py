@@ -27,7 +27,7 @@ from robot_ctrl.build import open_run
 from robot_ctrl.config import RunConfig
 from robot_ctrl.episodes import Episode, read_episode
 from robot_ctrl.errors import Interrupted, RunError
-from robot_ctrl.realtime.control_process import ControlSettings, EpisodeTiming, GoTo, RobotSource, RunEpisode
+from robot_ctrl.realtime.control_process import ControlSettings, EpisodeTiming, GoTo, RunEpisode
 from robot_ctrl.realtime.display import Display
 from robot_ctrl.realtime.exploration import Caution
 from robot_ctrl.realtime.learner_process import (
@@ -41,6 +41,7 @@ from robot_ctrl.realtime.learner_process import (
 from robot_ctrl.realtime.parts import fitted_checkpoint
 from robot_ctrl.realtime.planner_process import PlannerChannels, PlannerSettings, plan
 from robot_ctrl.realtime.rules import LatePlanRules
+from robot_ctrl.realtime.sources import RobotSource, described
 from robot_ctrl.realtime.supervisor import READY_SECONDS, StoppedByFault, StoppedOnRequest, Supervisor
 from robot_ctrl.run_folder import RunFolder
 from robot_ctrl.seeds import derive_seed
@@ -59,8 +60,9 @@ class DeploymentStopped(StoppedError):
 
 def deploy(
     run: Path,
-    robot: RobotSource,
+    robot: str | RobotSource,
     *,
+    port: str | None = None,
     episodes: int = 10,
     learn: bool = True,
     park: bool = True,
@@ -76,7 +78,8 @@ def deploy(
 
     Args:
         run: the run folder of a task that was learned in simulation.
-        robot: the robot.
+        robot: a packaged robot's name, its YAML file, or whatever makes the robot.
+        port: where it is, instead of what its file says.
         episodes: how many, on top of those that the deployment already has.
         learn: whether the model is refitted to them.
         park: whether the robot is parked at the end.
@@ -96,13 +99,15 @@ def deploy(
     run = run.absolute()
     run_folder, config = open_run(run)
     fitted_checkpoint(run)
-    refuse_while_latched(robot.name, latch_folder)
     task = make_task(config.task)
-    folder = _deployment_folder(run_folder, name or robot.name)
+    source = described(robot, port, model_rate=1 / task.period) if isinstance(robot, str) else robot
+    refuse_while_latched(source.name, latch_folder)
+    _check_joints(task, source)
+    folder = _deployment_folder(run_folder, name or source.name)
     with folder.held():
-        deployment = _Deployment(config, run, folder, task, robot, learns=learn, seed=seed, start_speed=start_speed)
+        deployment = _Deployment(config, run, folder, task, source, learns=learn, seed=seed, start_speed=start_speed)
         settings = ControlSettings(
-            source=robot,
+            source=source,
             scale=task.action_scale,
             model_period=task.period,
             rules=LatePlanRules(stop_after),
@@ -128,6 +133,21 @@ def refuse_while_latched(robot: str, folder: Path | None = None) -> None:
         raise StoppedError(
             f"{robot} was stopped ({fault.since}): {fault.reason}. Remove the cause, then "
             f"`robot-ctrl reset-fault {robot}`."
+        )
+
+
+def _check_joints(task: Task, source: RobotSource) -> None:
+    """The task's joints must be the robot's, in this order: a model of other joints would move them.
+
+    Raises:
+        RunError: if they are not.
+    """
+    wanted, found = ([joint.name for joint in spec.joints] for spec in (task.robot.spec, source.spec))
+    modes = task.robot.spec.command_mode, source.spec.command_mode
+    if wanted != found or modes[0] != modes[1]:
+        raise RunError(
+            f"{source.name} has the joints {', '.join(found)} and takes {modes[1]} commands; the run's task drives "
+            f"{', '.join(wanted)} by {modes[0]} commands. Deploy a run that was trained for this robot."
         )
 
 

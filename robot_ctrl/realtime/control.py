@@ -4,10 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from hardware.clock import Clock
 from hardware.errors import CommandRefusedError, RobotError, StoppedError
-from hardware.robot import Array, Observation, Robot, SentAction
+from hardware.robot import Observation, Robot, SentAction
 from hardware.safety import SafetyFilter
 from planners.plan import Plan
 from robot_ctrl.action_scale import ActionScale
@@ -57,6 +58,7 @@ class ControlTick:
         model_period: seconds between the actions of a plan.
         rules: what happens when plans are late.
         complete: adds to an observation what the task's state needs and the robot does not measure.
+        park_speed: rad/s, of parking after a fault that is not the robot's own; None stays where it is.
 
     Attributes:
         fault: why the arm was stopped for good; None while all is well.
@@ -74,10 +76,12 @@ class ControlTick:
         model_period: float,
         rules: LatePlanRules,
         complete: Callable[[Observation], Observation] = lambda observation: observation,
+        park_speed: float | None = None,
     ) -> None:
         self._robot, self._safety, self._clock = robot, safety, clock
         self._scale, self._model_period, self._rules = scale, model_period, rules
         self._complete = complete
+        self._park_speed = park_speed
         self.period = 1.0 / robot.spec.control_rate
         self.schedule = PlanSchedule()
         self.fault: str | None = None
@@ -105,7 +109,7 @@ class ControlTick:
         """Stand where the last command is."""
         self._begin(Hold())
 
-    def move_to(self, pose: Array, speed: float) -> None:
+    def move_to(self, pose: ArrayLike, speed: float) -> None:
         """Go to a pose in a straight line in joint space."""
         self._begin(MoveTo(np.asarray(pose, dtype=np.float64), speed, self.period))
 
@@ -152,7 +156,7 @@ class ControlTick:
         self._velocity = (sent.sent - self._sent) / self.period
         self._sent = sent.sent
         if self._stopping is not None and self._motion.done and not self._velocity.any():
-            self._stop_for_good(self._stopping)
+            self._at_rest(self._stopping)
         return Tick(now, observation, sent, standing, plan_age, self._speed, trouble)
 
     def stop_for_good(self, reason: str) -> None:
@@ -182,6 +186,14 @@ class ControlTick:
                 fault=True,
             )
         return standing, age
+
+    def _at_rest(self, reason: str) -> None:
+        """After braking for a fault: park if that is the policy, then stop for good."""
+        pose = self._robot.spec.park_pose
+        if self._park_speed is not None and pose is not None and isinstance(self._motion, Brake):
+            self._motion = MoveTo(np.array(pose), self._park_speed, self.period)
+        else:
+            self._stop_for_good(reason)
 
     def _failed(self, error: RobotError) -> bool:
         """Count a failure; whether the arm is stopped because of it."""

@@ -7,10 +7,10 @@ supervisor's pulse stops, it brakes, latches a fault, leaves the robot as its sa
 import gc
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 
@@ -18,7 +18,6 @@ from hardware.clock import Clock, MonotonicClock
 from hardware.errors import RobotError
 from hardware.fault_latch import FaultLatch
 from hardware.robot import Array, Observation, Robot
-from hardware.safety import SafetyFilter
 from planners.plan import Plan
 from robot_ctrl.action_scale import ActionScale
 from robot_ctrl.realtime.channels import Mailbox, Pulse, Ring, StopRequest
@@ -27,49 +26,11 @@ from robot_ctrl.realtime.planning_messages import EpisodePlan, Seen
 from robot_ctrl.realtime.recording import Close, Event, First, Open, Stepped, Ticked
 from robot_ctrl.realtime.rules import LatePlanRules, Standing
 from robot_ctrl.realtime.sampling import StepSampler
+from robot_ctrl.realtime.sources import RobotSource
 
 logger = logging.getLogger(__name__)
 LATENESS_WINDOW = 4096
 STATUS_TICKS = 5
-
-
-class RobotSource(Protocol):
-    """Knows how to make one robot, in whichever process needs it. Picklable; imports no torch."""
-
-    @property
-    def name(self) -> str:
-        """The robot's name, under which faults are latched."""
-        ...
-
-    @property
-    def safe_policy(self) -> Literal["hold", "park", "torque_off"]:
-        """What is done with the robot after a fault."""
-        ...
-
-    @property
-    def measures(self) -> tuple[str, ...]:
-        """Values that completed observations hold of themselves, beside joints and command."""
-        ...
-
-    def open(self, clock: Clock) -> Robot:
-        """The robot, not connected."""
-        ...
-
-    def make_safe(self, clock: Clock, reason: str) -> None:
-        """Apply the safe policy from a process that has just won the port.
-
-        Raises:
-            RobotError: if the robot cannot be reached.
-        """
-        ...
-
-    def filter(self, robot: Robot) -> SafetyFilter:
-        """The filter that every command goes through."""
-        ...
-
-    def completion(self) -> Callable[[Observation, Mapping[str, Array]], Observation]:
-        """Adds to an observation what the task's state needs and the robot does not measure."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -234,7 +195,6 @@ class ControlServer:
         self._settings, self._channels, self._robot, self._clock = settings, channels, robot, clock
         self.latch = FaultLatch(settings.source.name, settings.latch)
         self._constants: Mapping[str, Array] = {}
-        complete = settings.source.completion()
         self.control = ControlTick(
             robot,
             settings.source.filter(robot),
@@ -242,7 +202,8 @@ class ControlServer:
             scale=settings.scale,
             model_period=settings.model_period,
             rules=settings.rules,
-            complete=lambda observation: complete(observation, self._constants),
+            complete=self._complete,
+            park_speed=settings.park_speed if settings.source.safe_policy == "park" else None,
         )
         check_rate(robot, settings.model_period)
         self._episode: RunEpisode | None = None
@@ -273,6 +234,10 @@ class ControlServer:
         self._record(tick, lateness, left_out)
         self._heed_fault()
         self._report(tick, lateness, left_out)
+
+    def _complete(self, observation: Observation) -> Observation:
+        """Add what the task's state needs and the robot does not measure, such as where the target is."""
+        return replace(observation, values={**observation.values, **self._constants})
 
     def _take(self, order: Order) -> None:
         if not isinstance(order, RunEpisode):
@@ -418,7 +383,7 @@ def _state_age(tick: Tick) -> float:
     """The age of what was read when its command went out, s; NaN where reading or sending failed."""
     if tick.observation is None or tick.sent is None:
         return math.nan
-    return tick.sent.time - min(tick.observation.read_start.values())
+    return tick.sent.time - max(tick.observation.read_start.values())
 
 
 def _listed(values: Array | None) -> list[float] | None:
@@ -450,7 +415,7 @@ def control(settings: ControlSettings, channels: ControlChannels) -> None:
         channels.status.put(replace(server.status, done=True, fault=reason))
         logger.exception("the control loop failed")
     finally:
-        leave_safe(robot, settings.source.safe_policy)
+        _release(robot)
 
 
 def _serve(server: ControlServer, channels: ControlChannels, clock: Clock) -> None:
@@ -467,8 +432,7 @@ def _serve(server: ControlServer, channels: ControlChannels, clock: Clock) -> No
         clock.sleep_until(due)
 
 
-def leave_safe(robot: Robot, policy: Literal["hold", "park", "torque_off"]) -> None:
-    """Release a robot that stands; every part is attempted, whatever fails."""
+def _release(robot: Robot) -> None:
     try:
         robot.disconnect()
     except (RobotError, OSError) as error:

@@ -1,16 +1,88 @@
 """Where control and supervisor get their robot from; free of torch, and picklable."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
 
-from hardware.arms.so101 import so101
 from hardware.clock import Clock
-from hardware.robot import Array, Observation, Robot
+from hardware.errors import RobotFileError
+from hardware.robot import Robot, RobotSpec
+from hardware.robot_file import RobotDescription, load_description, make_robot
 from hardware.safety import SafetyFilter
 
 SafePolicy = Literal["hold", "park", "torque_off"]
-Completion = Callable[[Observation, Mapping[str, Array]], Observation]
+
+
+class RobotSource(Protocol):
+    """Knows how to make one robot, in whichever process needs it."""
+
+    @property
+    def name(self) -> str:
+        """The robot's name, under which faults are latched."""
+        ...
+
+    @property
+    def spec(self) -> RobotSpec:
+        """What can be known about the robot while it is disconnected."""
+        ...
+
+    @property
+    def safe_policy(self) -> SafePolicy:
+        """What is done with the robot after a fault."""
+        ...
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """Values that its observations hold beside joints and command."""
+        ...
+
+    def open(self, clock: Clock) -> Robot:
+        """The robot, not connected."""
+        ...
+
+    def filter(self, robot: Robot) -> SafetyFilter:
+        """The filter that every command goes through."""
+        ...
+
+
+@dataclass(frozen=True)
+class DescribedArm:
+    """An arm that a YAML file describes.
+
+    Attributes:
+        description: the arm.
+        port: where it is, instead of what the description says.
+    """
+
+    description: RobotDescription
+    port: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The arm's name."""
+        return self.description.name
+
+    @property
+    def spec(self) -> RobotSpec:
+        """The arm's limits."""
+        return self.description.spec
+
+    @property
+    def safe_policy(self) -> SafePolicy:
+        """What its file says."""
+        return self.description.safe_policy
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """The points of its twin."""
+        return self.description.points
+
+    def open(self, clock: Clock) -> Robot:
+        """The arm, not connected."""
+        return make_robot(self.description, self.port, clock)
+
+    def filter(self, robot: Robot) -> SafetyFilter:
+        """The filter with the limits of its file."""
+        return SafetyFilter(robot.spec)
 
 
 @dataclass(frozen=True)
@@ -27,22 +99,24 @@ class SimulatedArm:
     control_rate: float = 100.0
     name: str = "simulated-so101"
     safe_policy: SafePolicy = "hold"
-    measures: tuple[str, ...] = ("gripper_tip",)
+    measures: tuple[str, ...] = field(default=("gripper_tip",))
+
+    @property
+    def spec(self) -> RobotSpec:
+        """The simulated arm's limits."""
+        from hardware.arms.so101 import so101
+
+        return so101(control_rate=self.control_rate).spec
 
     def open(self, clock: Clock) -> Robot:
         """The robot, not connected."""
+        from hardware.arms.so101 import so101
+
         return so101(control_rate=self.control_rate, clock=_Unwaiting(clock))
 
     def filter(self, robot: Robot) -> SafetyFilter:
         """The filter with the robot's own limits."""
         return SafetyFilter(robot.spec)
-
-    def completion(self) -> Completion:
-        """The constants of the episode, for example where the target is, replace what the simulation says."""
-        return _with_constants
-
-    def make_safe(self, clock: Clock, reason: str) -> None:
-        """A simulation ends with the process that ran it."""
 
 
 @dataclass(frozen=True)
@@ -58,5 +132,28 @@ class _Unwaiting:
         pass
 
 
-def _with_constants(observation: Observation, constants: Mapping[str, Array]) -> Observation:
-    return replace(observation, values={**observation.values, **constants})
+def described(robot: str, port: str | None = None, model_rate: float | None = None) -> DescribedArm:
+    """The arm of that name or file.
+
+    Args:
+        robot: a packaged robot's name, or its YAML file.
+        port: where it is, instead of what its file says.
+        model_rate: actions per second of the model that will drive it, Hz: the arm then ticks at the largest multiple
+            of it that its file allows.
+
+    Raises:
+        RobotFileError: if there is no such robot, its file says something impossible, or it is slower than the model.
+    """
+    description = load_description(robot)
+    if model_rate is not None:
+        ticks = int(description.control_rate / model_rate + 1e-6)
+        if ticks < 1:
+            raise RobotFileError(
+                f"{description.name}: control_rate is {description.control_rate:g} Hz; the run's model was trained at "
+                f"{model_rate:g} Hz, and the robot must be at least as fast. Raise control_rate in its file, or train "
+                f"with a lower task.control_rate"
+            )
+        rate = ticks * model_rate
+        if rate != description.control_rate:
+            description = description.model_copy(update={"control_rate": rate})
+    return DescribedArm(description, port)

@@ -34,6 +34,7 @@ from robot_ctrl.realtime.control_process import (
     Stop,
     control,
 )
+from robot_ctrl.realtime.make_safe import make_safe
 from robot_ctrl.realtime.recording import RecorderChannels, RecorderStatus, record
 
 logger = logging.getLogger(__name__)
@@ -265,7 +266,7 @@ class Supervisor:
         with suppress(OSError):
             FaultLatch(source.name, self._settings.latch).latch(reason)
         try:
-            source.make_safe(self._clock, reason)
+            make_safe(source, self._clock, reason, self._settings.park_speed)
         except (RobotError, OSError) as error:
             return (
                 f"{reason}. The supervisor could not take over the arm: {error}. Cut its power if it moves, then look "
