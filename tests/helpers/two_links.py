@@ -10,6 +10,7 @@ from robot_ctrl.recorder import EpisodeWriter
 
 MJCF = """
 <mujoco model="two_links">
+  <compiler angle="radian"/>
   <option timestep="0.005"/>
   <worldbody>
     <light pos="0 0 2"/>
