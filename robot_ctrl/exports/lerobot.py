@@ -108,7 +108,7 @@ class _Dataset:
         for camera in self._cameras:
             self._write_video(camera)
         features = self._features(tables[0])
-        self._write_parquet(DATA.format(chunk_index=0, file_index=0), self._frame_table(tables, features))
+        self._write_parquet(DATA.format(chunk_index=0, file_index=0), self._frame_table(tables))
         self._write_parquet(EPISODES, self._pyarrow.Table.from_pylist(rows))
         self._write_tasks()
         self._write_json("meta/stats.json", _pooled(stats))
@@ -201,7 +201,7 @@ class _Dataset:
             "features": dict(features),
         }
 
-    def _frame_table(self, tables: Sequence[Columns], features: Mapping[str, Feature]) -> Any:
+    def _frame_table(self, tables: Sequence[Columns]) -> Any:
         arrays = {}
         for name in tables[0]:
             values = np.concatenate([table[name] for table in tables])
@@ -214,20 +214,18 @@ class _Dataset:
 
     def _write_tasks(self) -> None:
         """The tasks as pandas would write them with the task as the index, which is how LeRobot looks them up."""
-        table = self._pyarrow.table({"task_index": np.arange(len(self._tasks), dtype=np.int64), "task": self._tasks})
-        column = {"field_name": None, "metadata": None}
+        table = self._pyarrow.table({"task_index": np.arange(len(self._tasks)), "task": self._tasks})
+        kinds = {"task_index": ("int64", "int64"), "task": ("unicode", "object")}
         about = {
             "index_columns": ["task"],
             "column_indexes": [],
             "columns": [
-                {"name": "task_index", "pandas_type": "int64", "numpy_type": "int64"} | column,
-                {"name": "task", "pandas_type": "unicode", "numpy_type": "object"} | column,
+                {"name": name, "field_name": name, "pandas_type": pandas, "numpy_type": numpy, "metadata": None}
+                for name, (pandas, numpy) in kinds.items()
             ],
             "creator": {"library": "pyarrow", "version": self._pyarrow.__version__},
             "pandas_version": "2.0.0",
         }
-        for entry in about["columns"]:
-            entry["field_name"] = entry["name"]
         self._write_parquet("meta/tasks.parquet", table.replace_schema_metadata({"pandas": json.dumps(about)}))
 
     def _write_parquet(self, name: str, table: Any) -> None:
@@ -302,10 +300,8 @@ def _picture_statistics(steps: Steps, camera: str) -> dict[str, Any]:
     """Per colour, of values in [0, 1], in LeRobot's shape (3, 1, 1)."""
     chosen = np.unique(np.linspace(0, len(steps.observations) - 1, _PICTURES).round().astype(int))
     pixels = np.concatenate([steps.observations[index].images[camera].reshape(-1, 3) for index in chosen]) / 255.0
-    found = _statistics(pixels)
-    count = found.pop("count")
-    assert count
-    return {key: [[[part]] for part in value] for key, value in found.items()} | {"count": [len(chosen)]}
+    found = {key: [[[part]] for part in value] for key, value in _statistics(pixels).items()}
+    return found | {"count": [len(chosen)]}
 
 
 def _pooled(stats: Sequence[Stats]) -> Stats:
