@@ -1,14 +1,16 @@
 """Reach random points with the gripper's tip of a simulated six-joint arm."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar, Literal
 
 import mujoco
 import numpy as np
 import torch
 from torch import Tensor
 
-from hardware.arms.so101 import so101
+from hardware.arms.reaching import reaching_arm
 from hardware.robot import Observation, RobotSpec
 from models.state import CommandColumns, StateSpec
 from planners.cost import Cost, StepwiseCost, control_effort
@@ -18,16 +20,33 @@ from robot_ctrl.task import Array, Task
 REACHED = 0.02
 """An episode succeeds if the tip ends within this distance of the target, m."""
 
-_SPREAD = np.array([1.2, 0.5, 0.5, 0.5, 1.0, 0.3])
-"""How far poses are drawn from "ready", rad: the part of the workspace in front of the arm."""
 
-_LOWEST, _NEAREST, _FARTHEST = 0.04, 0.15, 0.40
-_ALREADY_THERE = 0.06
-_TIP = slice(12, 15)
+@dataclass(frozen=True)
+class Workspace:
+    """Where starts and targets are drawn: the part of the space in front of an arm.
+
+    Attributes:
+        spread: (nu,) how far poses are drawn from "ready", rad.
+        lowest: of the tip, m.
+        reach: (nearest, farthest) of the tip from the arm's axis, m.
+        apart: how far the start is from the target at least, m.
+    """
+
+    spread: tuple[float, ...]
+    lowest: float
+    reach: tuple[float, float]
+    apart: float
+
+
+WORKSPACES = {
+    "so101": Workspace((1.2, 0.5, 0.5, 0.5, 1.0, 0.3), 0.04, (0.15, 0.40), 0.06),
+    "koch": Workspace((1.2, 0.5, 0.5, 0.5, 1.0, 0.2), 0.03, (0.10, 0.25), 0.05),
+    "viperx": Workspace((1.2, 0.5, 0.5, 0.5, 0.5, 1.0, 0.3), 0.08, (0.25, 0.60), 0.10),
+}
 
 
 class ArmReach(Task):
-    """Reach random points with a simulated SO-101-class arm (position commands, success within 2 cm)."""
+    """Reach random points with a simulated SO-101, Koch or ViperX class arm (success within 2 cm)."""
 
     defaults: ClassVar[dict[str, Any]] = {
         "episodes": 40,
@@ -36,8 +55,16 @@ class ArmReach(Task):
         "learning": {"base_policy": "uniform", "random_episodes": 10, "show_episodes": 4},
     }
 
-    def __init__(self, *, episode_steps: int = 50, speed: float = 1.5, control_rate: float = 20.0) -> None:
-        self.robot = so101(control_rate=control_rate, on_reset=draw_start)
+    def __init__(
+        self,
+        *,
+        arm: Literal["so101", "koch", "viperx"] = "so101",
+        episode_steps: int = 50,
+        speed: float = 1.5,
+        control_rate: float = 20.0,
+    ) -> None:
+        start = partial(draw_start, workspace=WORKSPACES[arm])
+        self.robot = reaching_arm(arm, control_rate=control_rate, on_reset=start)
         self.episode_steps = episode_steps
         self.action_scale = ActionScale.delta(self.robot.spec, speed, self.period)
         self.state_spec = arm_state(self.robot.spec, self.action_scale)
@@ -52,9 +79,11 @@ class ArmReach(Task):
 
     def cost(self, goal: Tensor) -> Cost:
         """The tip's distance to the target, and a little effort."""
+        first = 2 * self.robot.spec.action_size
+        tip = slice(first, first + 3)
 
         def distance(states: Tensor, actions: Tensor) -> Tensor:
-            distances: Tensor = torch.linalg.vector_norm(states[..., 1:, _TIP] - goal, dim=-1)
+            distances: Tensor = torch.linalg.vector_norm(states[..., 1:, tip] - goal, dim=-1)
             return distances
 
         return StepwiseCost(
@@ -97,25 +126,27 @@ def arm_columns(observation: Observation, *more: Array) -> Array:
     )
 
 
-def draw_start(model: Any, data: Any, rng: np.random.Generator) -> None:
-    """A random pose of the arm, and a target that another pose reaches, at least 6 cm away."""
-    _pose_above_table(model, data, rng)
+def draw_start(model: Any, data: Any, rng: np.random.Generator, *, workspace: Workspace) -> None:
+    """A random pose of the arm, and a target that another pose reaches, some way off."""
+    _pose_above_table(model, data, rng, workspace)
     target = _tip(model, data)
     while True:
-        _pose_above_table(model, data, rng)
-        if np.linalg.norm(_tip(model, data) - target) > _ALREADY_THERE:
+        _pose_above_table(model, data, rng, workspace)
+        if np.linalg.norm(_tip(model, data) - target) > workspace.apart:
             break
     data.mocap_pos[model.body("target").mocapid[0]] = target
 
 
-def _pose_above_table(model: Any, data: Any, rng: np.random.Generator) -> None:
-    arm = slice(0, 6)
+def _pose_above_table(model: Any, data: Any, rng: np.random.Generator, workspace: Workspace) -> None:
+    spread = np.array(workspace.spread)
+    arm = slice(0, len(spread))
     ready = model.key("ready").qpos[arm]
+    nearest, farthest = workspace.reach
     while True:
-        data.qpos[arm] = np.clip(ready + rng.uniform(-_SPREAD, _SPREAD), *model.jnt_range[arm].T)
+        data.qpos[arm] = np.clip(ready + rng.uniform(-spread, spread), *model.jnt_range[arm].T)
         tip = _tip(model, data)
         reach = float(np.hypot(tip[0], tip[1]))
-        if tip[2] > _LOWEST and _NEAREST < reach < _FARTHEST and tip[0] > 0 and data.ncon == 0:
+        if tip[2] > workspace.lowest and nearest < reach < farthest and tip[0] > 0 and data.ncon == 0:
             return
 
 
