@@ -5,10 +5,11 @@ from pathlib import Path
 
 from hardware.clock import Clock
 from hardware.emulator.arm import EmulatedArm, ServoPlace
-from hardware.emulator.emulator import Emulator, EmulatorError, default_link
+from hardware.emulator.emulator import Emulator, EmulatorError
 from hardware.emulator.faults import Fault
 from hardware.emulator.memory_port import MemoryPort
 from hardware.emulator.options import PlantOptions, WireOptions
+from hardware.emulator.pty import fresh_link
 from hardware.emulator.settings import CameraStream, EmulatorSettings
 from hardware.robot_file import RobotDescription
 
@@ -48,7 +49,7 @@ def emulate(
         model=_model(description),
         places=_places(description),
         baudrate=description.baudrate,
-        link=link or default_link(description.name),
+        link=link or fresh_link(description.name),
         plant=plant or PlantOptions(),
         wire=wire or WireOptions(),
         start=_start(description),

@@ -3,10 +3,8 @@
 import contextlib
 import subprocess
 import sys
-import tempfile
 import threading
 from multiprocessing import Pipe
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -123,8 +121,3 @@ class Emulator:
         if order == "started":
             raise EmulatorError(f"the emulator cannot start: {answer}")
         raise ValueError(answer)
-
-
-def default_link(name: str) -> Path:
-    """A place for the link to a port, in a fresh folder for temporary files."""
-    return Path(tempfile.mkdtemp(prefix="robot-ctrl-emulator-")) / name

@@ -149,6 +149,7 @@ class FeetechServo(EmulatedServo):
             memory["homing_offset"] = max(min(offset, 2047), -2047)
             memory.store("homing_offset")
             memory["torque_enable"] = int(self.torque_on)
+            self.configure()
             return
         position = (self.count() - ZERO) * COUNT
         if value == 1:

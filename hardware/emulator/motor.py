@@ -15,6 +15,7 @@ AMBIENT = 25.0
 
 _COUNT = 2 * math.pi / 4096
 _SLOWEST = 1e-9
+_VELOCITY_TIME = 0.1
 
 
 class Mode(Enum):
@@ -183,7 +184,9 @@ class Motor:
         if drive.mode is Mode.OUTPUT:
             wanted = drive.goal_output
         elif drive.mode is Mode.VELOCITY:
-            wanted = drive.goal_velocity / self.model.no_load_speed + drive.damping * (drive.goal_velocity - velocity)
+            error = drive.goal_velocity - velocity
+            self._sum = _clip(self._sum + error * duration * drive.damping / _VELOCITY_TIME, drive.limit)
+            wanted = drive.damping * error + self._sum
         else:
             self._move_reference(duration)
             error = self.reference - position

@@ -5,6 +5,7 @@ import errno
 import fcntl
 import os
 import struct
+import tempfile
 import termios
 import tty
 from pathlib import Path
@@ -13,6 +14,12 @@ _TCGETS2 = 0x802C542A
 _TERMIOS2_SIZE = 44
 _SPEED_AT = 40
 _CHUNK = 4096
+_PREFIX = "robot-ctrl-emulator-"
+
+
+def fresh_link(name: str) -> Path:
+    """A place for the link to a port, in a folder for temporary files of its own."""
+    return Path(tempfile.mkdtemp(prefix=_PREFIX)) / name
 
 
 class PtyPort:
@@ -69,6 +76,13 @@ class PtyPort:
         os.close(self._slave)
         os.close(self._master)
         self._master = self._slave = -1
+
+    def remove(self) -> None:
+        """Close for good, and take a folder that ``fresh_link`` made away."""
+        self.close()
+        if self.link.parent.name.startswith(_PREFIX):
+            with contextlib.suppress(OSError):
+                self.link.parent.rmdir()
 
     def baudrate(self) -> int | None:
         """Bits per second that the host has set; None where the system does not say."""

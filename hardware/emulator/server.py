@@ -62,7 +62,7 @@ class PortServer:
 
     def close(self) -> None:
         """Take the port and the cameras away."""
-        self._port.close()
+        self._port.remove()
         for camera in self._cameras:
             camera.close()
 
