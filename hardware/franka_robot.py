@@ -34,6 +34,7 @@ from hardware.errors import (
 from hardware.franka_errors import FORCE_THRESHOLDS, TORQUE_THRESHOLDS, explain, raised_flags
 from hardware.franka_limits import ACCELERATION, JERK, JOINT_NAMES, VELOCITY
 from hardware.robot import Array, Observation, RobotSpec, SentAction
+from hardware.robot_file import Points
 
 try:
     import franky
@@ -72,13 +73,13 @@ class FrankaRobot:
 
     Args:
         host: the robot's address.
-        spec: its joints and limits, see ``hardware.franka_limits.fr3_spec``; ``command_mode`` is "position" or
-            "velocity".
+        spec: its joints and limits, as in ``hardware/robots/fr3.yaml``; ``command_mode`` is "position" or "velocity".
         realtime: "enforce" refuses to connect from a kernel without PREEMPT_RT, as a physical arm needs;
             "ignore" is for simulators.
         command_timeout: seconds without a command after which the arm is brought to rest.
         state_timeout: seconds for which the robot's report may stay the same.
         clock: gives the times of observations and commands.
+        points: named points of the arm from its joint positions, which join the observations.
 
     Raises:
         ValueError: if the spec is not an FR3's, or a time-out cannot be.
@@ -93,6 +94,7 @@ class FrankaRobot:
         command_timeout: float = 0.1,
         state_timeout: float = 0.1,
         clock: Clock | None = None,
+        points: Points | None = None,
     ) -> None:
         _check(spec, command_timeout, state_timeout)
         self._host = host
@@ -101,6 +103,7 @@ class FrankaRobot:
         self._command_timeout = command_timeout
         self._state_timeout = state_timeout
         self._clock = clock or MonotonicClock()
+        self._points = points
         self._robot: Any = None
         self._fault: str | None = None
         self._lost = False
@@ -177,6 +180,8 @@ class FrankaRobot:
             "command": self._resting_command(position) if self._command is None else self._command.copy(),
             "end_effector_position": np.array(state.O_T_EE.translation).ravel(),
         }
+        if self._points is not None:
+            values |= self._points(position)
         return Observation(sequence, values, {}, {"joints": started}, {"joints": ended})
 
     def send_action(self, action: Array) -> SentAction:

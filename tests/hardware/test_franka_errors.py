@@ -5,11 +5,14 @@ import pytest
 
 from hardware import franka_limits as limits
 from hardware.franka_errors import explain, raised_flags
+from hardware.robot_file import load_description
+
+READY = (0.0, -0.785, 0.0, -2.356, 0.0, 1.571, 0.785)
 
 
 def state(**changed):
     values = {
-        "q": np.array(limits.PARK_POSE),
+        "q": np.array(READY),
         "dq": np.zeros(7),
         "tau_J": np.zeros(7),
         "tau_ext_hat_filtered": np.zeros(7),
@@ -52,7 +55,7 @@ def test_an_error_names_joint_value_limit_and_remedy(flag, seen, said):
 def test_the_joint_closest_to_its_own_limit_is_named_for_speed():
     fast_but_allowed = at(4, 5.0) + at(0, 2.7)
     assert "fr3_joint1" in explain("joint_velocity_violation", state(dq=fast_but_allowed))
-    near_the_end = np.array([2.6, *limits.PARK_POSE[1:]])  # here joint 1 may only move at 1.24 rad/s
+    near_the_end = np.array([2.6, *READY[1:]])  # here joint 1 may only move at 1.24 rad/s
     assert "to 1.240 rad/s" in explain("joint_velocity_violation", state(q=near_the_end, dq=at(0, 1.5) + at(4, 5.0)))
 
 
@@ -70,16 +73,19 @@ def test_every_flag_of_the_library_is_explained():
     assert raised_flags(franky.Errors()) == []
 
 
-def test_the_box_is_inside_the_limits_everywhere():
-    """Velocities that are allowed at the edges of the box, towards the joint's end, are allowed all over it."""
-    assert (limits.DRIVEN_LOW > limits.POSITION_LOW).all()
-    assert (limits.DRIVEN_HIGH < limits.POSITION_HIGH).all()
-    lowest, _ = limits.velocity_limits(limits.DRIVEN_LOW)
-    _, highest = limits.velocity_limits(limits.DRIVEN_HIGH)
-    assert (highest > limits.DRIVEN_VELOCITY).all()
-    assert (-lowest > limits.DRIVEN_VELOCITY).all()
-    assert (np.array(limits.PARK_POSE) > limits.DRIVEN_LOW).all()
-    assert (np.array(limits.PARK_POSE) < limits.DRIVEN_HIGH).all()
+def test_the_robot_file_stays_inside_the_limits_everywhere():
+    """Speeds that are allowed at the edges of the box, towards the joint's end, are allowed all over it."""
+    spec = load_description("fr3").spec
+    low, high = (np.array([joint.position[end] for joint in spec.joints]) for end in (0, 1))
+    velocity = np.array([joint.velocity for joint in spec.joints])
+    assert (low > limits.POSITION_LOW).all()
+    assert (high < limits.POSITION_HIGH).all()
+    assert (limits.velocity_limits(high)[1] > velocity).all()
+    assert (limits.velocity_limits(low)[0] < -velocity).all()
+    assert all(joint.acceleration < limits.ACCELERATION[0] for joint in spec.joints)
+    assert all(joint.jerk < limits.JERK[0] for joint in spec.joints)
+    assert [joint.effort for joint in spec.joints] == limits.TORQUE.tolist()
+    assert tuple(joint.name for joint in spec.joints) == limits.JOINT_NAMES
 
 
 def test_no_joint_may_move_towards_its_end_when_it_is_there():

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -23,15 +24,20 @@ from hardware.errors import (
     StaleStateError,
     StoppedError,
 )
-from hardware.franka_limits import PARK_POSE, fr3_spec
+from hardware.robot_file import load_description, make_robot
 
 franky = pytest.importorskip("franky", reason="needs pip install robot-ctrl[franka]")
 
 from hardware import franka_robot  # noqa: E402
 from hardware.franka_robot import FrankaRobot  # noqa: E402
 
+READY = (0.0, -0.785, 0.0, -2.356, 0.0, 1.571, 0.785)
 PATIENCE = 20.0
 """s for what takes a fraction of it on an idle machine."""
+
+
+def fr3_spec(mode="position"):
+    return replace(load_description("fr3").spec, command_mode=mode)
 
 
 class Server:
@@ -269,7 +275,7 @@ class FakeRobot:
     """What the driver uses of ``franky.Robot``; the test decides what it reports."""
 
     def __init__(self, host, realtime_config):
-        self.host = host
+        self.host, self.realtime = host, realtime_config
         self.is_in_control = False
         self.moves = []
         self.recovered = 0
@@ -286,7 +292,7 @@ class FakeRobot:
         if isinstance(self.raises, franky.NetworkException):
             raise self.raises
         return SimpleNamespace(
-            q=np.array(PARK_POSE),
+            q=np.array(READY),
             dq=np.zeros(7),
             tau_J=np.zeros(7),
             tau_ext_hat_filtered=np.array([25.0, 0, 0, 0, 0, 0, 0]),
@@ -342,33 +348,33 @@ def test_a_state_that_does_not_change_is_an_error(fake):
     with pytest.raises(StaleStateError, match=r"state is 110 ms old, the limit is 100 ms.*Check the cable"):
         robot.get_observation()
     with pytest.raises(StoppedError, match="110 ms old"):
-        robot.send_action(np.array(PARK_POSE))
+        robot.send_action(np.array(READY))
     franka.time = 0.2
     robot.clear_fault()
     robot.get_observation()
-    robot.send_action(np.array(PARK_POSE))
+    robot.send_action(np.array(READY))
 
 
 def test_an_error_of_the_robot_is_explained_latched_and_cleared_only_on_request(fake):
     robot, franka, _ = fake
-    robot.send_action(np.array(PARK_POSE))
+    robot.send_action(np.array(READY))
     franka.is_in_control = False
     franka.raises = franky.ControlException("libfranka: Move command aborted")
     franka.flags, franka.mode = ("joint_reflex",), franky.RobotMode.Reflex
     for _ in range(2):
         with pytest.raises(StoppedError, match=r"fr3_joint1 feels an external torque of 25\.0 N·m"):
-            robot.send_action(np.array(PARK_POSE))
+            robot.send_action(np.array(READY))
     robot.get_observation()
     assert franka.recovered == 0
     franka.recovery_helps = False
     with pytest.raises(StoppedError, match="fr3_joint1"):
         robot.clear_fault()
     with pytest.raises(StoppedError, match="fr3_joint1"):
-        robot.send_action(np.array(PARK_POSE))
+        robot.send_action(np.array(READY))
     franka.recovery_helps = True
     robot.clear_fault()
     assert franka.recovered == 2
-    robot.send_action(np.array(PARK_POSE))
+    robot.send_action(np.array(READY))
 
 
 @pytest.mark.parametrize(
@@ -381,7 +387,7 @@ def test_a_fault_is_not_cleared_while_the_robot_cannot_move(fake, mode, said):
     with pytest.raises(StoppedError, match=said):
         robot.clear_fault()
     with pytest.raises(StoppedError):
-        robot.send_action(np.array(PARK_POSE))
+        robot.send_action(np.array(READY))
     assert franka.moves == []
 
 
@@ -393,31 +399,31 @@ def test_a_fault_that_is_there_at_connect_is_latched_and_not_recovered(fake):
         franka.flags = ("joint_position_limits_violation",)
         robot.connect()
     with pytest.raises(StoppedError, match="Guide the arm back inside"):
-        robot.send_action(np.array(PARK_POSE))
+        robot.send_action(np.array(READY))
     assert robot._robot.recovered == 0
 
 
 def test_a_lost_connection_stays_lost_until_connect(fake):
     robot, franka, _ = fake
-    robot.send_action(np.array(PARK_POSE))
+    robot.send_action(np.array(READY))
     franka.raises = franky.NetworkException("libfranka: UDP receive: Timeout")
-    for use in (robot.get_observation, robot.clear_fault, lambda: robot.send_action(np.array(PARK_POSE))):
+    for use in (robot.get_observation, robot.clear_fault, lambda: robot.send_action(np.array(READY))):
         with pytest.raises(ConnectionLostError, match=r"robot\.local is lost .*UDP receive"):
             use()
     robot.stop("everything fails")
     assert not robot.is_connected
     robot.connect()
-    robot.send_action(np.array(PARK_POSE))
+    robot.send_action(np.array(READY))
 
 
 def test_a_stop_that_cannot_be_commanded_still_latches(fake, caplog):
     robot, franka, _ = fake
-    robot.send_action(np.array(PARK_POSE))
+    robot.send_action(np.array(READY))
     franka.raises = RuntimeError("Net Exception")
     robot.stop("a test")
     assert "the stop could not be commanded: Net Exception" in caplog.text
     with pytest.raises(StoppedError, match="a test"):
-        robot.send_action(np.array(PARK_POSE))
+        robot.send_action(np.array(READY))
 
 
 @pytest.mark.parametrize("command", [np.zeros(6), np.array([0, 0, np.nan, -1.5, 0, 1.5, 0]), np.full(7, np.inf)])
@@ -426,6 +432,23 @@ def test_a_command_that_cannot_be_sent_is_refused(fake, command):
     with pytest.raises(CommandRefusedError, match="7 finite numbers"):
         robot.send_action(command)
     assert franka.moves == []
+
+
+def test_the_robot_file_makes_a_franka(monkeypatch):
+    monkeypatch.setattr(franka_robot.franky, "Robot", FakeRobot)
+    clock = VirtualClock(7.0)
+    robot = make_robot(load_description("fr3"), "127.0.0.9", clock=clock)
+    robot.connect()
+    assert robot._robot.host == "127.0.0.9"
+    assert robot._robot.realtime == franky.RealtimeConfig.Enforce
+    assert robot.spec.park_pose == READY
+    assert robot.get_observation().read_end == {"joints": 7.0}
+
+
+def test_points_of_the_arm_join_the_observation(fake):
+    robot = FrankaRobot("robot.local", fr3_spec(), points=lambda position: {"gripper_tip": position[:3] + 1})
+    robot.connect()
+    np.testing.assert_array_equal(robot.get_observation().values["gripper_tip"], np.array(READY[:3]) + 1)
 
 
 def test_collisions_are_watched_at_every_joint(fake):
