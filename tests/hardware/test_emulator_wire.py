@@ -53,7 +53,7 @@ def test_six_servos_take_the_time_that_the_bytes_take():
     read = dynamixel.sync_read(126, 10, range(1, 7))
     start = bench.clock.now()
     bench.port.write(write)
-    took, size = exchange_time(bench, read)
+    _, size = exchange_time(bench, read)
     assert len(write) + len(read) + size == 190
     assert bench.clock.now() - start == pytest.approx(1.90e-3, abs=2 * USB)
 
