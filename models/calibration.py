@@ -2,14 +2,18 @@
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from models.ensemble import ProbabilisticEnsemble
+from models.dynamics import Dynamics
 from models.transitions import Transitions
 from models.uncertainty import split_variance
 from models.unrolling import follows
+
+if TYPE_CHECKING:
+    from models.ensemble import ProbabilisticEnsemble
 
 LEVELS = (0.5, 0.9, 0.95)
 
@@ -46,7 +50,7 @@ class CalibrationReport:
 
 
 @torch.no_grad()
-def calibrate(model: ProbabilisticEnsemble, transitions: Transitions, *, horizon: int = 25) -> CalibrationReport:
+def calibrate(model: "ProbabilisticEnsemble", transitions: Transitions, *, horizon: int = 25) -> CalibrationReport:
     """Compare predictions with transitions that the model was not fitted to.
 
     Args:
@@ -78,7 +82,7 @@ def calibrate(model: ProbabilisticEnsemble, transitions: Transitions, *, horizon
 
 
 @torch.no_grad()
-def predicted_trajectories(model: ProbabilisticEnsemble, states: Tensor, actions: Tensor) -> Tensor:
+def predicted_trajectories(model: Dynamics, states: Tensor, actions: Tensor) -> Tensor:
     """What each planning member would have predicted, open loop and without noise.
 
     Args:
@@ -102,7 +106,7 @@ def contiguous_windows(transitions: Transitions, length: int) -> Tensor:
     return first[breaks[first] == breaks[first + length - 1]]
 
 
-def _open_loop_error(model: ProbabilisticEnsemble, transitions: Transitions, horizon: int) -> tuple[int, Tensor]:
+def _open_loop_error(model: "ProbabilisticEnsemble", transitions: Transitions, horizon: int) -> tuple[int, Tensor]:
     starts = contiguous_windows(transitions, horizon)
     while not len(starts):
         horizon -= 1
@@ -118,7 +122,7 @@ def _scale(change: Tensor) -> Tensor:
     return torch.where(std > 1e-9, std, torch.ones_like(std))
 
 
-def _per_state(model: ProbabilisticEnsemble, error: Tensor) -> tuple[float, ...]:
+def _per_state(model: "ProbabilisticEnsemble", error: Tensor) -> tuple[float, ...]:
     values = torch.zeros(model.state_size, device=error.device)
     values[model.features.learned] = error.square().mean(0).sqrt()
     return tuple(values.tolist())

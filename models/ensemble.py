@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Generator, Tensor
 
+from models.calibration import CalibrationReport, calibrate
 from models.checks import check_transitions, require
 from models.dynamics import Rollout
 from models.features import Features
@@ -430,6 +431,10 @@ class ProbabilisticEnsemble:
         return Rollout(futures.states, rewards, alive, members)
 
     @torch.no_grad()
+    def calibrate(self, executed: Transitions) -> CalibrationReport:
+        """Compare predictions with transitions that the model was not fitted to."""
+        return calibrate(self, executed)
+
     def novelty(self, states: Tensor) -> Tensor:
         """How far states (T, nx) are from the data, see ``Novelty``: about 1 for rows held out, inf before a fit."""
         return self._novelty.of(states, self._inputs)

@@ -45,6 +45,11 @@ class Transitions:
             self.episodes[rows],
         )
 
+    def is_prefix_of(self, whole: "Transitions") -> bool:
+        """Whether other transitions begin with the same states."""
+        steps = len(self)
+        return steps <= len(whole) and torch.equal(self.states, whole.states[:steps])
+
     @staticmethod
     def concatenate(parts: "list[Transitions]") -> "Transitions":
         """Join data sets one after another; all must agree on which columns they have."""

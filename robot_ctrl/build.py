@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from hardware.safety import SafetyFilter
-from models.ensemble import ProbabilisticEnsemble
+from models.learned import LearnedModel
+from models.registry import model_class
 from models.threads import choose_threads
 from planners.registry import planner_class
 from robot_ctrl.config import RunConfig, check_config, merge, parse_overrides, read_yaml
@@ -20,7 +21,7 @@ from robot_ctrl.settings import check_settings, defaults_of
 from robot_ctrl.task import Task
 from robot_ctrl.tasks import make_task, task_class
 
-Parts = tuple[Task, ProbabilisticEnsemble, Controller, SafetyFilter]
+Parts = tuple[Task, LearnedModel[Any], Controller, SafetyFilter]
 """What a run is made of."""
 
 MODEL_FROM_TASK = ("learn_reward", "learn_termination", "seed")
@@ -74,7 +75,7 @@ def complete(config: RunConfig) -> RunConfig:
     return config.model_copy(
         update={
             "task": {"name": config.task["name"]} | check_settings(factory, _without_name(config.task), "task"),
-            "model": check_settings(ProbabilisticEnsemble, config.model, "model", skip=MODEL_FROM_TASK),
+            "model": _model_settings(factory, config.model),
             "planner": _planner_settings(config.planner),
         }
     )
@@ -94,21 +95,25 @@ def open_run(path: Path) -> tuple[RunFolder, RunConfig]:
         raise ConfigError(f"{folder.config}: {error}") from None
 
 
-def make_model(config: RunConfig, task: Task) -> ProbabilisticEnsemble:
-    """The dynamics model of a run, not yet fitted."""
+def make_model(config: RunConfig, task: Task) -> Any:
+    """The dynamics model of a run, not yet fitted: a ``LearnedModel`` of the class that the configuration names."""
+    settings = dict(config.model)
+    kind = model_class(settings.pop("name"))
+    from_task = {
+        "learn_reward": task.learns_reward,
+        "learn_termination": task.learns_termination,
+        "seed": derive_seed(config.seed, "model"),
+    }
+    accepted = {key: value for key, value in from_task.items() if key in defaults_of(kind)}
     try:
-        return ProbabilisticEnsemble(
-            task.state_spec,
-            learn_reward=task.learns_reward,
-            learn_termination=task.learns_termination,
-            seed=derive_seed(config.seed, "model"),
-            **config.model,
-        ).to(config.device)
+        model = kind(task.model_spec, **accepted, **settings).to(config.device)
     except ValueError as error:
         raise ConfigError(f"model: {error}") from None
+    task.see_with(model)
+    return model
 
 
-def make_controller(config: RunConfig, task: Task, model: ProbabilisticEnsemble) -> Controller:
+def make_controller(config: RunConfig, task: Task, model: LearnedModel[Any]) -> Controller:
     """The planner in the loop of a run."""
     try:
         return Controller(task, model, config.planner, replan_every=config.learning.replan_every, device=config.device)
@@ -130,7 +135,7 @@ def make_safety(config: RunConfig, task: Task) -> SafetyFilter:
     return SafetyFilter(replace(spec, joints=joints))
 
 
-def set_threads(config: RunConfig, model: ProbabilisticEnsemble) -> None:
+def set_threads(config: RunConfig, model: LearnedModel[Any]) -> None:
     """Set the number of threads for tensor work, once per process; "auto" goes by the planner's population."""
     work = model.flops_per_step(config.planner["population"])
     torch.set_num_threads(choose_threads(work) if config.threads == "auto" else config.threads)
@@ -171,6 +176,14 @@ def load_controller(run: Path) -> tuple[Task, Controller, SafetyFilter]:
     task, model, controller, safety = make_parts(config)
     model.load_state_dict(checkpoint["model"])
     return task, controller, safety
+
+
+def _model_settings(task: type[Task], section: Mapping[str, Any]) -> dict[str, Any]:
+    name = section.get("name", task.models[0])
+    if name not in task.models:
+        raise ConfigError(unknown("model.name for this task:", str(name), task.models))
+    skip = tuple(key for key in MODEL_FROM_TASK if key in defaults_of(model_class(name)))
+    return {"name": name} | check_settings(model_class(name), _without_name(section), "model", skip=skip)
 
 
 def _planner_settings(section: Mapping[str, Any]) -> dict[str, Any]:

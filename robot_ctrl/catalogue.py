@@ -4,7 +4,8 @@ import ast
 from collections.abc import Iterable
 from pathlib import Path
 
-from planners.registry import descriptions
+import models.registry
+import planners.registry
 from robot_ctrl.tasks import TASKS
 
 _ROBOTS = {"so101": "hardware.arms.so101:so101", "so101-push": "hardware.arms.so101:so101_push"}
@@ -18,7 +19,6 @@ _OPEN = (
     ("my_task.yaml", "your MJCF with residual cost terms; see docs/your-robot.md."),
     ("my_task.py:MyTask", "a task class of your own."),
 )
-_MODELS = (("ensemble", "Bootstrap ensemble of probabilistic or deterministic networks (Chua et al. 2018)."),)
 
 
 def catalogue() -> str:
@@ -26,8 +26,8 @@ def catalogue() -> str:
     sections = {
         "Tasks": [*_documented(TASKS), *_OPEN],
         "Robots": _documented(_ROBOTS),
-        "Models": _MODELS,
-        "Planners": descriptions().items(),
+        "Models": models.registry.descriptions().items(),
+        "Planners": planners.registry.descriptions().items(),
     }
     return "\n\n".join(f"{title}\n{_table(rows)}" for title, rows in sections.items())
 

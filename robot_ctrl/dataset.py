@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -12,6 +13,23 @@ from robot_ctrl.errors import RunError
 from robot_ctrl.task import Task
 
 logger = logging.getLogger(__name__)
+
+
+class Experience(Protocol):
+    """What a model learns from: some transitions, in order, that can be joined with others of their kind."""
+
+    def __len__(self) -> int:
+        """The number of transitions."""
+        ...
+
+    def is_prefix_of(self, whole: Any, /) -> bool:
+        """Whether other experience begins with the same."""
+        ...
+
+    @staticmethod
+    def concatenate(parts: Any, /) -> Any:
+        """Join experience, part after part."""
+        ...
 
 
 def transitions_of(task: Task, episode: Episode, number: int, device: torch.device) -> Transitions:
@@ -37,7 +55,7 @@ def transitions_of(task: Task, episode: Episode, number: int, device: torch.devi
 
 
 class Dataset:
-    """Transitions of finished episodes, and of unfinished ones where nothing else covers them.
+    """What finished episodes taught, and of unfinished ones where nothing else covers them.
 
     An episode that was cut off and then repeated from the same seed is a prefix of its repetition, and is left
     out; on a physical robot the repetition differs, and both count.
@@ -46,13 +64,13 @@ class Dataset:
     def __init__(self, task: Task, device: torch.device) -> None:
         self._task = task
         self._device = device
-        self._parts: list[Transitions] = []
+        self._parts: list[Experience] = []
 
     def __len__(self) -> int:
         """The number of transitions."""
         return sum(map(len, self._parts))
 
-    def add(self, path: Path, unfinished: list[Path]) -> Transitions:
+    def add(self, path: Path, unfinished: list[Path]) -> Experience:
         """Read a finished episode, then what earlier attempts at it left behind; returns the finished one's.
 
         Raises:
@@ -62,19 +80,19 @@ class Dataset:
         self._parts.append(finished)
         for attempt in unfinished:
             part = self._read(attempt)
-            if len(part) and not _is_prefix(part, finished):
+            if len(part) and not part.is_prefix_of(finished):
                 self._parts.append(part)
         return finished
 
-    def with_open_episode(self, path: Path) -> Transitions:
+    def with_open_episode(self, path: Path) -> Experience:
         """All transitions, and those which the episode being written holds so far."""
-        return Transitions.concatenate([*self._parts, self._read(path)])
+        return _joined([*self._parts, self._read(path)])
 
-    def transitions(self) -> Transitions:
+    def transitions(self) -> Experience:
         """All transitions, episode after episode."""
-        return Transitions.concatenate(self._parts)
+        return _joined(self._parts)
 
-    def _read(self, path: Path, *, finished: bool = False) -> Transitions:
+    def _read(self, path: Path, *, finished: bool = False) -> Experience:
         try:
             episode = read_episode(path)
         except FileNotFoundError:
@@ -83,12 +101,12 @@ class Dataset:
             ) from None
         except ValueError as error:
             raise RunError(f"{error} Put the recording back, or start a new run.") from None
-        part = transitions_of(self._task, episode, len(self._parts), self._device)
+        part = self._task.experience(episode, len(self._parts), self._device)
         if finished and episode.truncated and not episode.bytes_lost:
             logger.warning("%s was cut off after it was recorded; its first %d steps are used.", path, len(part))
         return part
 
 
-def _is_prefix(part: Transitions, whole: Transitions) -> bool:
-    steps = len(part)
-    return steps <= len(whole) and torch.equal(part.states, whole.states[:steps])
+def _joined(parts: list[Experience]) -> Experience:
+    joined: Experience = type(parts[0]).concatenate(parts)
+    return joined

@@ -15,13 +15,12 @@ from typing import Any, Protocol
 import torch
 
 from hardware.safety import SafetyFilter
-from models.calibration import calibrate
-from models.ensemble import FitReport, ProbabilisticEnsemble
-from models.transitions import Transitions
+from models.fitting import FitReport
+from models.learned import LearnedModel
 from planners.plan import Plan
 from robot_ctrl.config import RunConfig
 from robot_ctrl.controller import Controller
-from robot_ctrl.dataset import Dataset
+from robot_ctrl.dataset import Dataset, Experience
 from robot_ctrl.errors import RunError
 from robot_ctrl.interruption import shielded
 from robot_ctrl.loop import EpisodeResult, run_episode
@@ -67,7 +66,7 @@ class Learner:
         config: RunConfig,
         folder: RunFolder,
         task: Task,
-        model: ProbabilisticEnsemble,
+        model: LearnedModel[Any],
         controller: Controller,
         safety: SafetyFilter,
         watcher: Watcher,
@@ -102,7 +101,7 @@ class Learner:
             exploring = number < config.random_episodes
             result = self._run_episode(number, exploring)
             executed = self._dataset.add(self._folder.episode_path(number), self._folder.unfinished_attempts(number))
-            errors = calibrate(self._model, executed) if self._fits else None
+            errors = self._model.calibrate(executed) if self._fits else None
             last_random = number + 1 == config.random_episodes
             fit = (
                 self._fit(number, self._dataset.transitions())
@@ -150,7 +149,7 @@ class Learner:
                 recorder.close("finished")
         return result
 
-    def _fit(self, number: int, data: Transitions) -> FitReport:
+    def _fit(self, number: int, data: Experience) -> FitReport:
         self._watcher.fitting(number)
         started = time.perf_counter()
         generator = torch.Generator().manual_seed(derive_seed(self._config.seed, "fit", self._fits))

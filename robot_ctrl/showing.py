@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from hardware.errors import RenderingUnavailableError
 from hardware.safety import SafetyFilter
 from models.calibration import predicted_trajectories
 from models.dynamics import Rollout
-from models.ensemble import ProbabilisticEnsemble
+from models.learned import LearnedModel
 from robot_ctrl.config import RunConfig
 from robot_ctrl.controller import Controller
 from robot_ctrl.diagnostics import Diagnostics
@@ -28,7 +29,7 @@ def show(
     config: RunConfig,
     folder: RunFolder,
     task: Task,
-    model: ProbabilisticEnsemble,
+    model: LearnedModel[Any],
     controller: Controller,
     safety: SafetyFilter,
 ) -> Path:
@@ -71,7 +72,7 @@ def _episode(
 
 
 def _diagnose(
-    task: Task, model: ProbabilisticEnsemble, controller: Controller, result: EpisodeResult, number: int
+    task: Task, model: LearnedModel[Any], controller: Controller, result: EpisodeResult, number: int
 ) -> Diagnostics:
     states = torch.as_tensor(
         np.stack([task.state(observation) for observation in result.observations]), dtype=torch.float32
@@ -96,6 +97,7 @@ def _diagnose(
     )
 
 
+@torch.no_grad()
 def _terms(task: Task, states: torch.Tensor, actions: torch.Tensor, result: EpisodeResult) -> dict[str, np.ndarray]:
     """What each term of the cost charged for every step that was executed; nothing for a cost without terms."""
     cost = task.cost(torch.as_tensor(task.goal(result.observations[0]), dtype=torch.float32))

@@ -11,10 +11,14 @@ from hardware.robot import Observation, SimulatedRobot
 from robot_ctrl.action_scale import ActionScale
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
+    from models.learned import LearnedModel
     from models.state import StateSpec
     from planners.cost import Cost
+    from robot_ctrl.dataset import Experience
+    from robot_ctrl.episodes import Episode
 
 Array = NDArray[np.float64]
 
@@ -30,6 +34,7 @@ class Task(ABC):
         defaults: configuration that suits the task, laid under the user's YAML and overrides.
         learns_reward: whether the reward is learned with the dynamics, because no cost is known.
         learns_termination: whether the ends of episodes are learned with the dynamics.
+        models: names of the models that can learn the task; the first is the default.
         robot: the simulated robot.
         state_spec: the layout of the state.
         action_scale: from the planner's [-1, 1] to the robot's commands.
@@ -40,6 +45,7 @@ class Task(ABC):
     defaults: ClassVar[dict[str, Any]] = {}
     learns_reward: ClassVar[bool] = False
     learns_termination: ClassVar[bool] = False
+    models: ClassVar[tuple[str, ...]] = ("ensemble",)
 
     robot: SimulatedRobot
     state_spec: "StateSpec"
@@ -51,6 +57,21 @@ class Task(ABC):
     def period(self) -> float:
         """Seconds between actions."""
         return 1.0 / self.robot.spec.control_rate
+
+    @property
+    def model_spec(self) -> Any:
+        """What a model is told about the task when it is made."""
+        return self.state_spec
+
+    def see_with(self, model: "LearnedModel[Any]") -> None:
+        """Take note of the model, once it is made: some tasks let it make the states."""
+        self._model = model
+
+    def experience(self, episode: "Episode", number: int, device: "torch.device") -> "Experience":
+        """What a model learns from an episode; number is the episode's place in the data set."""
+        from robot_ctrl.dataset import transitions_of
+
+        return transitions_of(self, episode, number, device)
 
     @abstractmethod
     def state(self, observation: Observation) -> Array:

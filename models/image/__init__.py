@@ -1,0 +1,1 @@
+"""Models that learn a state from pictures, and what actions do to it."""

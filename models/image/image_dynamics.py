@@ -1,0 +1,48 @@
+"""What the loop may know about a model on pictures."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from models.dynamics import Dynamics
+from models.image.frames import FrameSequences
+
+Memory = TypeVar("Memory")
+
+
+class ImageDynamics(Dynamics, Protocol[Memory]):
+    """A ``Dynamics`` whose states are made from pictures."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        ...
+
+    def observe(
+        self, observation: Mapping[str, Any], memory: Memory | None, action: Tensor | None
+    ) -> tuple[Tensor, Memory]:
+        """The state (nx,) that an observation shows, given what was seen before.
+
+        Args:
+            observation: arrays by name; pictures (h, w, 3) uint8 under their camera's name.
+            memory: what the last call of this episode returned; None at its beginning, with the robot at rest.
+            action: (nu,) what was sent since, scaled to [-1, 1]; None at the beginning.
+
+        Returns:
+            the state, and the memory for the next call. A memory is worthless after a refit.
+        """
+        ...
+
+    def encode(self, sequences: FrameSequences) -> Tensor:
+        """The states (F, nx) of recorded frames, without noise."""
+        ...
+
+    def encode_goal(self, goal: Mapping[str, Any]) -> Tensor:
+        """The state (nx,) of being at rest where one picture was taken; arrays by name as in ``observe``."""
+        ...
+
+    def distance(self, states: Tensor, goal: Tensor) -> Tensor:
+        """How far states (..., nx) are from a goal (nx,), in the unit that planning with it sums up."""
+        ...

@@ -1,0 +1,84 @@
+"""How many steps apart two latent states are: a distance to plan with."""
+
+import torch
+from torch import Generator, Tensor, nn
+
+from models.image.frames import FrameSequences
+
+HORIZON = 30
+"""Steps between two states of one episode that are compared, at most."""
+
+SCALE = 10.0
+"""Steps that make a distance of 1, so that it saturates near HORIZON / SCALE."""
+
+EXPECTILE = 0.9
+"""Weight of over-estimates, so that of several times between two states the shortest wins."""
+
+
+class TemporalDistance(nn.Module):
+    """d(x, g) = ‖φ(z_x) − φ(z_g)‖, which learns the time between states of the same episode.
+
+    Euclidean distances between latents leave planners in local minima; time does not. It is symmetric: where
+    time cannot run backwards (gravity, pushing) it is only as good as that.
+    """
+
+    def __init__(self, latent_size: int, *, hidden: int = 128, embedding: int = 32) -> None:
+        super().__init__()
+        self.embed = nn.Sequential(
+            nn.Linear(latent_size, hidden), nn.SiLU(),
+            nn.Linear(hidden, hidden), nn.SiLU(),
+            nn.Linear(hidden, embedding),
+        )  # fmt: skip
+
+    def forward(self, states: Tensor, goals: Tensor) -> Tensor:
+        """Distances (...) of latent states (..., d) from goals, which are broadcast against them."""
+        apart = self.embed(states) - self.embed(goals)
+        distances: Tensor = (apart.square().sum(-1) + 1e-8).sqrt()
+        return distances
+
+
+def fit_temporal_distance(
+    head: TemporalDistance,
+    latents: Tensor,
+    data: FrameSequences,
+    *,
+    steps: int,
+    generator: Generator,
+    batch: int = 512,
+    learning_rate: float = 1e-3,
+) -> float:
+    """Learn from random pairs of one episode, by expectile regression on the time between them.
+
+    Args:
+        head: what to train.
+        latents: (F, d), one for each frame of the data, fixed.
+        data: says which frames belong to one episode.
+        steps: gradient steps.
+        generator: draws the pairs.
+        batch: pairs per step.
+        learning_rate: of Adam, falling to zero along half a cosine.
+
+    Returns:
+        the mean loss over the last tenth of the steps.
+    """
+    starts = data.windows(2).cpu()
+    last_rows = torch.cat([(data.episodes[1:] != data.episodes[:-1]).nonzero().squeeze(-1).cpu(),
+                           torch.tensor([len(data.frames) - 1])])  # fmt: skip
+    remaining = last_rows[torch.searchsorted(last_rows, starts)] - starts
+    optimizer = torch.optim.Adam(head.parameters(), lr=learning_rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    losses = []
+    for _ in range(steps):
+        picked = torch.randint(len(starts), (batch,), generator=generator)
+        longest = remaining[picked].clamp(max=HORIZON)
+        apart = 1 + (torch.rand(batch, generator=generator) * longest).long().clamp(max=HORIZON - 1)
+        here, there = starts[picked].to(latents.device), (starts[picked] + apart).to(latents.device)
+        error = head(latents[here], latents[there]) - apart.to(latents.device) / SCALE
+        loss = (torch.where(error > 0, EXPECTILE, 1 - EXPECTILE) * error.square()).mean()
+        optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        optimizer.step()
+        schedule.step()
+        losses.append(float(loss.detach()))
+    tail = losses[-max(1, steps // 10) :]
+    return sum(tail) / len(tail)
