@@ -10,17 +10,16 @@ from hardware.clock import Clock
 from hardware.errors import CommandRefusedError, RobotError, StoppedError
 from hardware.robot import Observation, Robot, SentAction
 from hardware.safety import SafetyFilter
-from planners.plan import Plan
 from robot_ctrl.action_scale import ActionScale
 from robot_ctrl.realtime.motions import Brake, Follow, Hold, Motion, MoveTo
 from robot_ctrl.realtime.rules import LatePlanRules, Standing
-from robot_ctrl.realtime.schedule import PlanSchedule
+from robot_ctrl.realtime.schedule import PlanFrom, PlanSchedule
 
 BLIND_TICKS = 3
 """Ticks in a row whose reading or sending may fail before the arm is stopped: one bad packet is no fault."""
 
 
-Exchange = Callable[[Observation | None], Plan | None]
+Exchange = Callable[[Observation | None], PlanFrom | None]
 """Hands out an observation, None where reading failed, and takes in a new plan."""
 
 
@@ -54,8 +53,7 @@ class ControlTick:
         robot: connected.
         safety: the filter that every command goes through.
         clock: monotonic, or virtual.
-        scale: the task's action scale.
-        model_period: seconds between the actions of a plan.
+        scale: the task's action scale, for one period of the model.
         rules: what happens when plans are late.
         complete: adds to an observation what the task's state needs and the robot does not measure.
         park_speed: rad/s, of parking after a fault that is not the robot's own; None stays where it is.
@@ -73,13 +71,12 @@ class ControlTick:
         clock: Clock,
         *,
         scale: ActionScale,
-        model_period: float,
         rules: LatePlanRules,
         complete: Callable[[Observation], Observation] = lambda observation: observation,
         park_speed: float | None = None,
     ) -> None:
         self._robot, self._safety, self._clock = robot, safety, clock
-        self._scale, self._model_period, self._rules = scale, model_period, rules
+        self._scale, self._rules = scale, rules
         self._complete = complete
         self._park_speed = park_speed
         self.period = 1.0 / robot.spec.control_rate
@@ -116,7 +113,7 @@ class ControlTick:
     def follow(self) -> None:
         """Follow plans from now on; until the first one arrives, stand."""
         self.schedule.clear()
-        self._begin(Follow(self.schedule, self._scale, self._model_period, self.period))
+        self._begin(Follow(self.schedule, self._scale, self.period))
         self._following_since = self._clock.now()
 
     def brake(self, reason: str, *, fault: bool) -> None:
@@ -144,7 +141,7 @@ class ControlTick:
         if plan is not None:
             self.schedule.add(plan)
         standing, plan_age = self._judge(now)
-        requested = self._sent if standing is Standing.HOLD else self._motion.command(now, self._sent)
+        requested = self._motion.command(now, self._sent)
         try:
             sent = self._safety.send(self._robot, requested)
         except RobotError as error:

@@ -18,7 +18,6 @@ from hardware.clock import Clock, MonotonicClock
 from hardware.errors import RobotError
 from hardware.fault_latch import FaultLatch
 from hardware.robot import Array, Observation, Robot
-from planners.plan import Plan
 from robot_ctrl.action_scale import ActionScale
 from robot_ctrl.realtime.channels import Mailbox, Pulse, Ring, StopRequest
 from robot_ctrl.realtime.control import ControlTick, Tick
@@ -26,6 +25,7 @@ from robot_ctrl.realtime.planning_messages import EpisodePlan, Seen
 from robot_ctrl.realtime.recording import Close, Event, First, Open, Stepped, Ticked
 from robot_ctrl.realtime.rules import LatePlanRules, Standing
 from robot_ctrl.realtime.sampling import StepSampler
+from robot_ctrl.realtime.schedule import PlanFrom
 from robot_ctrl.realtime.sources import RobotSource
 
 logger = logging.getLogger(__name__)
@@ -200,7 +200,6 @@ class ControlServer:
             settings.source.filter(robot),
             clock,
             scale=settings.scale,
-            model_period=settings.model_period,
             rules=settings.rules,
             complete=self._complete,
             park_speed=settings.park_speed if settings.source.safe_policy == "park" else None,
@@ -264,7 +263,7 @@ class ControlServer:
             self.control.hold()
         self.status = replace(self.status, order=order.number, step=0, done=False)
 
-    def _exchange(self, observation: Observation | None) -> Plan | None:
+    def _exchange(self, observation: Observation | None) -> PlanFrom | None:
         episode = None if self._episode is None else self._episode.episode
         if observation is not None:
             self._channels.seen.put(Seen(episode, observation))

@@ -69,9 +69,7 @@ def predict_forward(
         edges.append(end)
     actions: list[Action] = []
     for begin, finish in pairwise(edges):
-        action = schedule.mean(begin, finish)
-        assert action is not None
-        actions.append(action)
+        actions.append(schedule.sum(begin, finish) * (period / (finish - begin)))
     with torch.inference_mode():
         rollout = model.rollout(
             torch.as_tensor(state, dtype=torch.float32), torch.as_tensor(np.stack(actions)).unsqueeze(0)

@@ -52,7 +52,6 @@ def _park(source: RobotSource, robot: Robot, clock: Clock, speed: float) -> None
         source.filter(robot),
         clock,
         scale=ActionScale.delta(robot.spec, speed, 1.0),
-        model_period=1.0,
         rules=LatePlanRules(),
     )
     control.move_to(pose, speed)

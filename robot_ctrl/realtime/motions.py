@@ -6,12 +6,15 @@ import numpy as np
 
 from hardware.robot import Array, RobotSpec
 from robot_ctrl.action_scale import ActionScale
-from robot_ctrl.realtime.schedule import PlanSchedule
+from robot_ctrl.realtime.schedule import PlanSchedule, integral
 
 GENTLE_SECONDS = 0.25
 """How long braking from full speed takes where a robot states no acceleration limit."""
 
 ARRIVED = 1e-6
+
+LEAD = 3.0
+"""Periods of the model at full action that a plan's command may be ahead of what was sent."""
 
 
 class Motion(Protocol):
@@ -70,37 +73,36 @@ class MoveTo:
 class Follow:
     """The plans in force, played back with the interpolation that they were optimised with.
 
-    Delta actions are speeds: a command moves on by what the plans' actions integrate to between two ticks, so it
-    ends every period of the model where the model was told that it would. Absolute actions are evaluated at the
-    tick's own time.
+    Delta actions are speeds: from the command that a plan was optimised from, the command moves on by what the
+    plan's actions integrate to, so it ends every period of the model where the model was told that it would. What
+    is commanded is ahead of what was sent by no more than ``LEAD`` periods of the model at full action, whatever a
+    filter has held back. Absolute actions are evaluated at the tick's own time. Past the end of a plan the command
+    stands.
 
     Args:
         schedule: the plans in force.
         scale: the task's action scale, for one period of the model.
-        model_period: seconds between the actions of a plan.
         period: seconds between ticks.
     """
 
     done = False
 
-    def __init__(self, schedule: PlanSchedule, scale: ActionScale, model_period: float, period: float) -> None:
-        self._schedule, self._scale = schedule, scale
-        self._model_period, self._period = model_period, period
-        self._until: float | None = None
+    def __init__(self, schedule: PlanSchedule, scale: ActionScale, period: float) -> None:
+        self._schedule, self._scale, self._period = schedule, scale, period
 
     def command(self, now: float, previous: Array) -> Array:
         """Where the plans in force want the command to be at the next tick."""
         if self._scale.mode == "absolute":
             action = self._schedule.at(now)
             return previous if action is None else self._scale.to_command(action.astype(np.float64), previous)
-        end = now + self._period
-        start = now if self._until is None else float(np.clip(self._until, now - self._period, end - 1e-6))
-        self._until = end
-        mean = self._schedule.mean(start, end)
-        if mean is None:
+        until = now + self._period
+        current = self._schedule.current(until - 1e-9)
+        if current is None:
             return previous
-        part = (end - start) / self._model_period
-        return self._scale.to_command(mean.astype(np.float64) * part, previous)
+        moved = integral(current.plan, current.plan.start_time, until)
+        wanted = self._scale.to_command(moved.astype(np.float64), current.command)
+        ahead = np.clip(wanted - previous, -LEAD * self._scale.step, LEAD * self._scale.step)
+        return previous + ahead
 
 
 class Brake:

@@ -161,10 +161,11 @@ class PlannerServer:
         doubt = self._doubt(state)
         planned = self._planner.plan(observation)
         planned = replace(planned, plan=self._settings.caution.bounded(planned.plan, doubt))
-        plan = self._planner.published(planned)
-        self._channels.plans.put(EpisodePlan(episode, replace(plan, proposal=None)))
+        published = self._planner.published(planned)
+        plan = replace(published.plan, proposal=None)
+        self._channels.plans.put(EpisodePlan(episode, replace(published, plan=plan)))
         seconds = plan.computed_at - planned.began
-        self._channels.records.put(PlanMade(plan.computed_at, episode, replace(plan, proposal=None), seconds * 1e3))
+        self._channels.records.put(PlanMade(plan.computed_at, episode, plan, seconds * 1e3))
         missed = planned.deadline is not None and plan.computed_at > planned.deadline
         self._milliseconds.append(seconds * 1e3)
         self._ages.append(planned.state_age)

@@ -9,7 +9,7 @@ from hardware.robot import Observation
 from models.dynamics import Dynamics
 from planners.plan import Plan
 from robot_ctrl.realtime.latency import LatencyEstimate, predict_forward
-from robot_ctrl.realtime.schedule import PlanSchedule
+from robot_ctrl.realtime.schedule import PlanFrom, PlanSchedule
 from robot_ctrl.replanner import Replanner
 from robot_ctrl.task import Array, Task
 
@@ -24,6 +24,7 @@ class Planned:
         state_age: how old the observation was then, s.
         deadline: when the plan was to be had.
         predicted: (nx,) the state that it was planned from.
+        command: (nu,) the command that it was planned from.
     """
 
     plan: Plan
@@ -31,6 +32,7 @@ class Planned:
     state_age: float
     deadline: float | None
     predicted: Array
+    command: Array
 
 
 class RealTimePlanner:
@@ -89,24 +91,21 @@ class RealTimePlanner:
             warm_start=warm_start,
             deadline=deadline,
         )
-        return Planned(plan, began, began - read, deadline, state)
+        return Planned(plan, began, began - read, deadline, state, command)
 
-    def published(self, planned: Planned) -> Plan:
+    def published(self, planned: Planned) -> PlanFrom:
         """Count a plan as handed over now; returns it as it is to be followed."""
         now = self._clock.now()
         self._latency.measured(now - planned.began)
-        plan = replace(planned.plan, computed_at=now)
+        plan = PlanFrom(replace(planned.plan, computed_at=now), planned.command)
         self._schedule.add(plan)
         return plan
 
     def _command_at(self, start: float, read: float, command: Array) -> Array:
         scale = self._task.action_scale
-        if scale.mode == "absolute" or start <= read:
+        if scale.mode == "absolute" or start <= read or self._schedule.newest is None:
             return command
-        mean = self._schedule.mean(read, start)
-        if mean is None:
-            return command
-        return scale.to_command(mean.astype(np.float64) * (start - read) / self._task.period, command)
+        return scale.to_command(self._schedule.sum(read, start).astype(np.float64), command)
 
 
 def read_time(observation: Observation) -> float:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from hardware.robot import Observation
-from planners.plan import Plan
+from robot_ctrl.realtime.schedule import PlanFrom
 
 
 @dataclass(frozen=True)
@@ -19,4 +19,4 @@ class EpisodePlan:
     """A plan for an episode."""
 
     episode: int
-    plan: Plan
+    plan: PlanFrom

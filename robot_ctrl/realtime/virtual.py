@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 from hardware.clock import Clock
 from hardware.robot import Observation
-from planners.plan import Plan
 from robot_ctrl.realtime.control import ControlTick, Tick
 from robot_ctrl.realtime.planning import Planned, RealTimePlanner, read_time
+from robot_ctrl.realtime.schedule import PlanFrom
 
 
 class VirtualPlanner:
@@ -30,7 +30,7 @@ class VirtualPlanner:
         self._next = -float("inf")
         self._count = 0
 
-    def poll(self, observation: Observation | None) -> Plan | None:
+    def poll(self, observation: Observation | None) -> PlanFrom | None:
         """Let it work until now, then show it the newest observation; returns a plan that became ready."""
         plan = self._finished()
         if self._pending is None and observation is not None and read_time(observation) >= self._next - 1e-9:
@@ -40,7 +40,7 @@ class VirtualPlanner:
             self._count += 1
         return self._finished() or plan
 
-    def _finished(self) -> Plan | None:
+    def _finished(self) -> PlanFrom | None:
         if self._pending is None or self._clock.now() < self._ready - 1e-9:
             return None
         pending, self._pending = self._pending, None

@@ -10,6 +10,7 @@ from hardware.errors import BusError, StoppedError
 from hardware.robot import JointSpec, Observation, RobotSpec, SentAction
 from planners.plan import Plan
 from robot_ctrl.action_scale import ActionScale
+from robot_ctrl.realtime.schedule import PlanFrom
 from robot_ctrl.task import Array
 
 RATE = 100.0
@@ -77,10 +78,14 @@ class LineRobot:
 
 
 def plan_of(
-    start: float, *actions: tuple[float, float], computed_at: float | None = None, interpolation: str = "hold"
-) -> Plan:
+    start: float,
+    *actions: tuple[float, float],
+    command: tuple[float, float] = (0.0, 0.0),
+    computed_at: float | None = None,
+    interpolation: str = "hold",
+) -> PlanFrom:
     """A plan whose actions each last one period of the model."""
-    return Plan(
+    plan = Plan(
         start_time=start,
         dt=MODEL_PERIOD,
         actions=np.array(actions, np.float32),
@@ -88,3 +93,4 @@ def plan_of(
         interpolation=interpolation,  # type: ignore[arg-type]
         computed_at=start if computed_at is None else computed_at,
     )
+    return PlanFrom(plan, np.array(command))
