@@ -25,9 +25,9 @@ def wrap_angle(angle: Tensor) -> Tensor:
 class Features:
     """The mapping from states and actions (SI units, actions in [-1, 1]) to network inputs and targets.
 
-    Inputs are the plain state columns, the sines and the cosines of the angles, the differences, then the control:
-    the action, or, where the state holds position commands, the *new* command, as its lead over the position that
-    follows it where that is known. The previous command and the raw action are then left out, because the
+    Inputs are the plain state columns, the sines and the cosines of the angles, what the task derives, then the
+    control: the action, or, where the state holds position commands, the *new* command, as its lead over the position
+    that follows it where that is known. The previous command and the raw action are then left out, because the
     servo follows the new command and knows nothing of how it came about.
 
     Targets are the changes of all columns except the commands, which are advanced exactly.
@@ -42,9 +42,8 @@ class Features:
         self.spec = spec
         self.plain, self.angles, self.learned = as_columns(plain), as_columns(angles), as_columns(learned)
         self.plain_size, self.angle_count, self.target_size = len(plain), len(angles), len(learned)
-        self._minuends = as_columns([first for first, _ in spec.differences])
-        self._subtrahends = as_columns([second for _, second in spec.differences])
-        self.state_features = len(plain) + 2 * len(angles) + len(spec.differences)
+        derived = 0 if spec.derived is None else spec.derived(torch.zeros(1, spec.size)).shape[-1]
+        self.state_features = len(plain) + 2 * len(angles) + derived
         self.input_size = self.state_features + spec.action_size
         positions = spec.command.positions if spec.command else ()
         self.followers = as_columns(list(positions)) if positions else None
@@ -56,8 +55,8 @@ class Features:
         if self.angle_count:
             angles = states[..., self.angles]
             parts += [angles.sin(), angles.cos()]
-        if self.spec.differences:
-            parts.append(states[..., self._minuends] - states[..., self._subtrahends])
+        if self.spec.derived is not None:
+            parts.append(self.spec.derived(states))
         return parts[0] if len(parts) == 1 else torch.cat(parts, -1)
 
     def controls(self, states: Tensor, actions: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """What a model is told about the columns of a state: which are angles, which hold commands."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -45,8 +46,8 @@ class StateSpec:
             differences are taken the short way round. Their values are not wrapped in rollouts.
         unseen: indices of variables that do not influence the dynamics and must not be an input of the
             network (a horizontal position, a height above a flat floor's origin); they are still predicted.
-        differences: pairs (i, j) of variables whose difference s_i − s_j networks see beside the variables: how far
-            a tool is from what it touches says more than where both are.
+        derived: further inputs that the task computes from states (..., nx) to (..., n): geometry that the network
+            would have to learn otherwise, such as where a thing is as seen from the tool, and how far.
         command: the columns that hold the previous position command, where commands are delta targets.
     """
 
@@ -54,7 +55,7 @@ class StateSpec:
     action_size: int
     angles: tuple[int, ...] = ()
     unseen: tuple[int, ...] = ()
-    differences: tuple[tuple[int, int], ...] = ()
+    derived: Callable[[Tensor], Tensor] | None = None
     command: CommandColumns | None = None
 
     @property

@@ -71,7 +71,7 @@ class ArmReach(Task):
 
     def state(self, observation: Observation) -> Array:
         """Joint positions and velocities, the tip's position, and the commands in force."""
-        return arm_columns(observation)
+        return arm_columns(observation, observation.values["gripper_tip"])
 
     def goal(self, observation: Observation) -> Array:
         """The target's position."""
@@ -103,11 +103,11 @@ class ArmReach(Task):
         return {"start_distance": _distance(observations[0]), "final_distance": _distance(observations[-1])}
 
 
-def arm_state(spec: RobotSpec, scale: ActionScale, more: tuple[str, ...] = ()) -> StateSpec:
-    """Joint positions, rates, the tip's position, ``more``, and last the commands that delta targets move."""
+def arm_state(spec: RobotSpec, scale: ActionScale, points: tuple[str, ...] = ("tip_x", "tip_y", "tip_z")) -> StateSpec:
+    """Joint positions, their rates, ``points``, and last the commands that delta targets move."""
     joints = tuple(joint.name for joint in spec.joints)
     count = len(joints)
-    names = (*joints, *(f"{joint}_rate" for joint in joints), "tip_x", "tip_y", "tip_z", *more)
+    names = (*joints, *(f"{joint}_rate" for joint in joints), *points)
     command = CommandColumns(
         columns=tuple(range(len(names), len(names) + count)),
         step=tuple(scale.step.tolist()),
@@ -118,12 +118,10 @@ def arm_state(spec: RobotSpec, scale: ActionScale, more: tuple[str, ...] = ()) -
     return StateSpec((*names, *(f"{joint}_command" for joint in joints)), action_size=count, command=command)
 
 
-def arm_columns(observation: Observation, *more: Array) -> Array:
+def arm_columns(observation: Observation, points: Array) -> Array:
     """The state that ``arm_state`` describes."""
     values = observation.values
-    return np.concatenate(
-        [values["joint_position"], values["joint_velocity"], values["gripper_tip"], *more, values["command"]]
-    )
+    return np.concatenate([values["joint_position"], values["joint_velocity"], points, values["command"]])
 
 
 def draw_start(model: Any, data: Any, rng: np.random.Generator, *, workspace: Workspace) -> None:

@@ -22,7 +22,12 @@ FOLLOWING = StateSpec(
     action_size=1,
     command=CommandColumns((2,), (0.2,), (-5.0,), (5.0,), positions=(0,)),
 )
-RELATIVE = StateSpec(("tool", "thing", "tool_rate"), action_size=1, unseen=(1,), differences=((1, 0),))
+RELATIVE = StateSpec(
+    ("tool", "thing", "tool_rate"),
+    action_size=1,
+    unseen=(1,),
+    derived=lambda states: states[..., 1:2] - states[..., :1],
+)
 
 
 def random_model(spec: StateSpec, **settings: object) -> ProbabilisticEnsemble:
@@ -186,7 +191,7 @@ def test_models_with_more_to_say_do_not_take_the_lean_path():
         assert not fits(model.features, model._frozen, nothing)
 
 
-def test_networks_see_differences_of_variables():
+def test_networks_see_what_a_task_derives():
     model = random_model(RELATIVE)
     with torch.no_grad():
         model._network.weights[0][:, 0] = 0
