@@ -1,62 +1,114 @@
 """The filter that stands between the loop and every robot.
 
-Order: latched fault → shape → finite → limits → rate and acceleration against the previous *command* → send.
+Order: latched fault → finite → shape → age and sequence → jump from the previous command → the robot's own state
+(tracking error, effort, temperature) → position limits → obstacles near by → velocity, acceleration and jerk → the way
+to rest within limits and clear of obstacles → send. What a robot does not state is not checked: simulated robots have
+limits of positions and rates alone (``StepLimits``); arms whose joints state a jerk have all of it (``ArmLimits``).
+
 The previous command, not the measured state, is the reference: a lagging joint must not let the command creep
-(ros2_control PR 2183). A command that is not finite is refused, never clamped (PR 3320). Near a position
-limit the speed is bounded so that the command can always brake in front of it at the acceleration limit.
+(ros2_control PR 2183). A command that is not finite is refused, never clamped (PR 3320). From a start outside the
+limits commands may only move inwards.
 
 This is a software stop, never an emergency stop: the motors keep their power.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from hardware.clock import Clock
 from hardware.errors import CommandRefusedError, StoppedError
 from hardware.robot import Array, Observation, Robot, RobotSpec, SentAction
+from hardware.step_limits import Reason, StepLimits
 
-Reason = tuple[str, str, float]
+if TYPE_CHECKING:
+    from hardware.exploration import Exploration
+    from hardware.monitor import Monitor
+    from hardware.twin import KinematicTwin
+
+
+class Limits(Protocol):
+    """What a command goes through; it knows the previous one."""
+
+    previous: Array | None
+
+    @property
+    def moving(self) -> bool:
+        """Whether the command has to brake before it rests."""
+        ...
+
+    def reset(self, start: Array | None) -> None:
+        """Begin anew, at rest at a command if one is given."""
+        ...
+
+    def limit(self, requested: Array) -> tuple[Array, tuple[Reason, ...]]:
+        """The command to send instead of a request, and why it differs."""
+        ...
+
+    def brake(self) -> Array:
+        """The next command on the way to rest."""
+        ...
+
+    def accept(self, sent: Array) -> None:
+        """Go on from what was sent."""
+        ...
 
 
 class SafetyFilter:
     """Limits every command, says what it changed, and latches when a command must not be sent at all.
 
-    Where commands are positions, the joints' velocity and acceleration limits bound the command's first and
-    second derivative; where they are velocities, the acceleration limit bounds the first. Torques and
-    normalised commands have no rate limit unless one is given.
-
-    From a start outside the limits commands may only move inwards.
+    Where joints state a jerk limit, or a twin or bounds for exploration are given, a refused command or a fault
+    starts a software stop: from then on ``send`` follows the stop trajectory that was ready, whatever is asked for,
+    and stops the robot once the command rests. Other robots are stopped at once.
 
     Args:
         spec: the robot's limits.
-        rate_limit: largest change of the command per second, in command units, for all joints or (nu,); None
-            takes what the spec says.
+        twin: the arm's geometry; None leaves collisions out.
+        monitor: watches tracking error, effort and temperature; None watches nothing.
+        exploration: bounds while the model is unsure; None for the joints' own.
+        max_age: seconds that an observation, or what a command was decided on, may be old; None for any age.
+        largest_jump: rad that a request may be away from the previous command; None for any.
+        clock: what ages are measured on; needed with ``max_age`` and ``monitor``.
 
     Raises:
-        ValueError: if a limit is not a number, or low exceeds high, or a rate is not positive.
+        ValueError: if a limit makes no sense, or one is missing that what was asked for needs.
     """
 
-    def __init__(self, spec: RobotSpec, rate_limit: float | Sequence[float] | None = None) -> None:
+    def __init__(
+        self,
+        spec: RobotSpec,
+        *,
+        twin: "KinematicTwin | None" = None,
+        monitor: "Monitor | None" = None,
+        exploration: "Exploration | None" = None,
+        max_age: float | None = None,
+        largest_jump: float | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        if clock is None and (max_age is not None or monitor is not None):
+            raise ValueError(f"{spec.name}: max_age and monitor need the clock that observations are stamped on")
+        for name, limit in (("max_age", max_age), ("largest_jump", largest_jump)):
+            if limit is not None and not limit > 0:
+                raise ValueError(f"{spec.name}: {name} is {limit}; it must be above 0")
         self._spec = spec
-        self._period = 1.0 / spec.control_rate
-        self._low, self._high = spec.command_limits
-        rate, change = _derivative_limits(spec)
-        if rate_limit is not None:
-            rate = np.broadcast_to(np.asarray(rate_limit, dtype=np.float64), (spec.action_size,))
-        _check_limits(spec, self._low, self._high, rate, change)
-        self._step = rate * self._period
-        self._step_change = change * self._period**2
-        self._limits_rate = bool(np.isfinite(self._step).any())
-        self._limits_change = bool(np.isfinite(self._step_change).any())
-        self._previous: Array | None = None
-        self._previous_step = np.zeros(spec.action_size)
+        self._limits = _limits(spec, twin, exploration)
+        self._monitor, self._clock = monitor, clock
+        self._max_age, self._largest_jump = max_age, largest_jump
+        self._issued = -np.inf
+        self._seen: tuple[int, float] | None = None
         self._fault: str | None = None
+        self._stopping = False
 
     @property
     def fault(self) -> str | None:
-        """Why nothing is sent any more; None while all is well."""
+        """Why nothing that is asked for is sent any more; None while all is well."""
         return self._fault
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the command is being braked because of a fault; keep calling ``send``."""
+        return self._stopping
 
     def reset(self, observation: Observation | None = None) -> None:
         """Forget the previous command, as at the start of an episode; a latched fault stays.
@@ -68,43 +120,91 @@ class SafetyFilter:
         Raises:
             CommandRefusedError: if the observation's command is not finite.
         """
-        self._previous = None if observation is None else self._start(observation)
-        self._previous_step = np.zeros(self._spec.action_size)
+        if self._stopping:
+            return
+        self._limits.reset(None if observation is None else self._start(observation))
+        self._issued, self._seen = -np.inf, None
+        if self._monitor is not None:
+            self._monitor.reset()
 
-    def send(self, robot: Robot, action: Array) -> SentAction:
+    def send(
+        self, robot: Robot, action: Array, observation: Observation | None = None, issued: float | None = None
+    ) -> SentAction:
         """Send an action, (nu,) in command units, as far as the limits allow.
 
+        Args:
+            robot: the robot.
+            action: what is asked for.
+            observation: what was read in this period, for the monitor; None where reading failed or nothing is
+                watched.
+            issued: when the action was decided, seconds on the clock; None where it is not known.
+
         Raises:
-            StoppedError: while a fault is latched.
-            CommandRefusedError: if the action, or where the robot says it is, is not finite or has the wrong
-                shape; the robot is stopped and the fault latched until ``clear_fault``.
+            StoppedError: while a fault is latched and the command rests, or when the monitor trips at rest.
+            CommandRefusedError: if the action, or where the robot says it is, is not finite, has the wrong shape,
+                is too old or too far away; the robot is stopped and the fault latched until ``clear_fault``. From
+                motion nothing is raised: the stop trajectory is sent, and the receipt's reasons say so.
         """
-        if self._fault is not None:
+        if self._fault is not None and not self._stopping:
             raise StoppedError(f"{self._spec.name}: {self._fault}. Remove the cause, then call clear_fault(robot).")
-        try:
-            requested = self._checked(action)
-            previous = self._start(robot.get_observation()) if self._previous is None else self._previous
-        except CommandRefusedError as error:
-            self._fault = str(error)
-            robot.stop(self._fault)
-            raise
-        sent = self._limited(requested, previous)
-        unchanged = bool((sent == requested).all())
-        reasons = () if unchanged else self._reasons(requested, previous)
+        requested = np.array(action, dtype=np.float64)
+        if not self._stopping:
+            try:
+                self._check(robot, requested, observation, issued)
+            except (CommandRefusedError, StoppedError) as error:
+                self.stop(robot, str(error))
+                if not self._stopping:
+                    raise
+        if self._stopping:
+            return self._braked(robot, requested)
+        sent, reasons = self._limits.limit(requested)
         receipt = robot.send_action(sent)
-        self._previous_step = receipt.sent - previous
-        self._previous = receipt.sent.copy()
+        self._limits.accept(receipt.sent)
         return replace(receipt, requested=requested, reasons=reasons + receipt.reasons)
 
+    def stop(self, robot: Robot, reason: str) -> None:
+        """A software stop: latch a fault, and brake from the next ``send`` on; at once where nothing moves."""
+        if self._fault is None:
+            self._fault = reason
+            self._stopping = self._limits.moving
+            if not self._stopping:
+                robot.stop(reason)
+
     def clear_fault(self, robot: Robot) -> None:
-        """Send commands again, from where the robot is now; refuses as the robot does."""
+        """Send commands again, from where the robot is now; refuses as the robot does.
+
+        Raises:
+            StoppedError: while the command is still being braked, or what the monitor tripped over persists.
+        """
+        if self._stopping:
+            raise StoppedError(f"{self._spec.name} is still braking: {self._fault}. Clear the fault when it stands")
+        if self._fault is not None and self._monitor is not None:
+            persisting = self._monitor.persists(robot.get_observation())
+            if persisting is not None:
+                raise StoppedError(f"{self._spec.name} stays stopped: {persisting}")
         robot.clear_fault()
         self._fault = None
         self.reset()
 
-    def _checked(self, action: Array) -> Array:
+    def _check(self, robot: Robot, requested: Array, observation: Observation | None, issued: float | None) -> None:
+        """Refuse what must not be sent in any form."""
+        self._check_numbers(requested)
+        if self._max_age is not None:
+            self._check_age(observation, issued)
+        if self._limits.previous is None:
+            self._limits.reset(self._start(observation or robot.get_observation()))
+        previous = self._limits.previous
+        assert previous is not None
+        if self._largest_jump is not None:
+            self._check_jump(requested, previous, self._largest_jump)
+        if self._monitor is not None and observation is not None:
+            assert self._clock is not None
+            wrong = self._monitor.check(observation, previous, self._clock.now())
+            if wrong is not None:
+                raise StoppedError(f"{self._spec.name}: {wrong}")
+
+    def _check_numbers(self, command: Array) -> None:
         names = [joint.name for joint in self._spec.joints]
-        command = np.array(action, dtype=np.float64)
         if command.shape != (len(names),):
             raise CommandRefusedError(
                 f"{self._spec.name}: refused a command of shape {command.shape}; it takes ({len(names)},), "
@@ -117,7 +217,62 @@ class SafetyFilter:
                 f"{self._spec.name}: refused a command that is not finite: {bad}; look for a model or plan "
                 f"that diverged, then call clear_fault(robot)"
             )
-        return command
+
+    def _check_age(self, observation: Observation | None, issued: float | None) -> None:
+        """Refuse to act on what is old, or older than what was acted on before."""
+        assert self._clock is not None
+        assert self._max_age is not None
+        now = self._clock.now()
+        if observation is not None:
+            if self._seen is not None and observation.sequence < self._seen[0]:
+                raise CommandRefusedError(
+                    f"{self._spec.name}: observation {observation.sequence} came after {self._seen[0]}; look for a "
+                    f"queue that is not emptied"
+                )
+            times = [end for source, end in observation.read_end.items() if source not in observation.images]
+            self._seen = observation.sequence, max(times, default=now)
+        if self._seen is not None and now - self._seen[1] > self._max_age:
+            raise CommandRefusedError(
+                f"{self._spec.name}: the newest observation is {now - self._seen[1]:.3f} s old, and "
+                f"{self._max_age:g} s is the limit; look for a bus that hangs or a computer that is overloaded"
+            )
+        if issued is None:
+            return
+        if now - issued > self._max_age or issued < self._issued:
+            raise CommandRefusedError(
+                f"{self._spec.name}: refused a command that was decided {now - issued:.3f} s ago, after one of "
+                f"{now - self._issued:.3f} s ago, and {self._max_age:g} s is the limit; look for a queue that is not "
+                f"emptied"
+            )
+        self._issued = issued
+
+    def _check_jump(self, requested: Array, previous: Array, largest: float) -> None:
+        jump = np.abs(requested - previous)
+        if jump.max() > largest:
+            joint = int(np.argmax(jump))
+            raise CommandRefusedError(
+                f"{self._spec.name}: refused a command that is {jump[joint]:.3g} rad from the one before it for "
+                f"{self._spec.joints[joint].name}, and {largest:g} rad is the limit; move there in steps, or look "
+                f"for a plan that was made from another pose"
+            )
+
+    def _braked(self, robot: Robot, requested: Array) -> SentAction:
+        """One period on the stop trajectory; then the robot stands and is stopped."""
+        command = self._limits.brake()
+        receipt = robot.send_action(command)
+        self._limits.accept(receipt.sent)
+        if not self._limits.moving:
+            self._stopping = False
+            robot.stop(self._fault or "")
+        if requested.shape != command.shape:
+            requested = np.full_like(command, np.nan)
+        left_out = np.nan_to_num(np.abs(requested - command), nan=np.inf, posinf=np.inf).tolist()
+        reasons = tuple(
+            ("software stop", joint.name, amount)
+            for joint, amount in zip(self._spec.joints, left_out, strict=True)
+            if amount > 0
+        )
+        return replace(receipt, requested=requested, reasons=reasons + receipt.reasons)
 
     def _start(self, observation: Observation) -> Array:
         """The command that the robot is following before the first of ours."""
@@ -132,97 +287,11 @@ class SafetyFilter:
             )
         return start
 
-    def _range(self, previous: Array) -> tuple[Array, Array]:
-        """The limits, widened to a start outside them: from there commands only move inwards."""
-        if self._spec.command_mode != "position":
-            return self._low, self._high
-        return np.minimum(self._low, previous), np.maximum(self._high, previous)
 
-    def _limited(self, requested: Array, previous: Array) -> Array:
-        low, high = self._range(previous)
-        lower, upper = low, high
-        if self._limits_rate:
-            lower = np.maximum(lower, previous - self._step)
-            upper = np.minimum(upper, previous + self._step)
-        if self._limits_change:
-            slowest, fastest = self._step_range(previous, low, high)
-            lower = np.maximum(lower, previous + slowest)
-            upper = np.minimum(upper, previous + fastest)
-        limited: Array = _clip(_clip(requested, lower, upper), low, high)
-        return limited
+def _limits(spec: RobotSpec, twin: "KinematicTwin | None", exploration: "Exploration | None") -> Limits:
+    limits_jerk = spec.command_mode == "position" and any(joint.jerk is not None for joint in spec.joints)
+    if not limits_jerk and twin is None and exploration is None:
+        return StepLimits(spec)
+    from hardware.arm_limits import ArmLimits
 
-    def _step_range(self, previous: Array, low: Array, high: Array) -> tuple[Array, Array]:
-        """The smallest and largest step that the acceleration limit and braking in front of limits allow."""
-        slowest = np.maximum(self._previous_step - self._step_change, -_braking_step(previous - low, self._step_change))
-        fastest = np.minimum(self._previous_step + self._step_change, _braking_step(high - previous, self._step_change))
-        return slowest, fastest
-
-    def _reasons(self, requested: Array, previous: Array) -> tuple[Reason, ...]:
-        """Each limit's share of the change, in the order in which they apply."""
-        low, high = self._range(previous)
-        first, second = _DERIVATIVE_NAMES.get(self._spec.command_mode, ("rate", "acceleration"))
-        stages = [(_LIMIT_NAMES[self._spec.command_mode], low, high)]
-        if self._limits_rate:
-            stages.append((first, previous - self._step, previous + self._step))
-        if self._limits_change:
-            slowest, fastest = self._step_range(previous, low, high)
-            stages.append((second, previous + slowest, previous + fastest))
-        reasons: list[Reason] = []
-        command = requested
-        for name, lower, upper in stages:
-            limited = _clip(command, lower, upper)
-            excess = np.abs(command - limited).tolist()
-            joints = zip(self._spec.joints, excess, strict=True)
-            reasons.extend((name, joint.name, amount) for joint, amount in joints if amount > 0)
-            command = limited
-        return tuple(reasons)
-
-
-_LIMIT_NAMES = {"position": "position", "velocity": "velocity", "effort": "effort", "normalized": "range"}
-_DERIVATIVE_NAMES = {"position": ("velocity", "acceleration"), "velocity": ("acceleration", "jerk")}
-
-
-def _derivative_limits(spec: RobotSpec) -> tuple[Array, Array]:
-    """(nu,) limits of the command's first and second derivative; infinite where none applies."""
-
-    def limits(name: str) -> Array:
-        return np.array([_or_infinite(getattr(joint, name)) for joint in spec.joints])
-
-    unlimited = np.full(spec.action_size, np.inf)
-    if spec.command_mode == "position":
-        return limits("velocity"), limits("acceleration")
-    if spec.command_mode == "velocity":
-        return limits("acceleration"), unlimited
-    return unlimited, unlimited
-
-
-def _clip(command: Array, lower: Array, upper: Array) -> Array:
-    clipped: Array = np.minimum(np.maximum(command, lower), upper)
-    return clipped
-
-
-def _or_infinite(limit: float | None) -> float:
-    return np.inf if limit is None else limit
-
-
-def _check_limits(spec: RobotSpec, low: Array, high: Array, rate: Array, change: Array) -> None:
-    for index, joint in enumerate(spec.joints):
-        if not low[index] <= high[index]:
-            raise ValueError(
-                f"{spec.name}: joint {joint.name!r} has limits ({low[index]}, {high[index]}); the first must "
-                f"not exceed the second"
-            )
-        for name, limit in (("rate", rate[index]), ("acceleration", change[index])):
-            if not limit > 0:
-                raise ValueError(f"{spec.name}: joint {joint.name!r} has a {name} limit of {limit}; it must be above 0")
-
-
-def _braking_step(distance: Array, step_change: Array) -> Array:
-    """The largest step from which steps that shrink by ``step_change`` each stop within a distance.
-
-    With n = the number of whole shrinkings, step, step − a, …, step − n·a add up to (n + 1)(step − n·a / 2).
-    """
-    with np.errstate(invalid="ignore"):
-        shrinkings = np.floor((np.sqrt(1 + 8 * distance / step_change) - 1) / 2)
-        step = step_change * shrinkings / 2 + distance / (shrinkings + 1)
-    return np.where(np.isfinite(step_change) & np.isfinite(distance), step, np.inf)
+    return ArmLimits(spec, twin=twin, exploration=exploration)

@@ -99,12 +99,16 @@ def test_limits_and_reasons(
     assert receipt.time == 0.0
 
 
-def test_a_rate_limit_can_be_given_for_torques() -> None:
-    robot = RecordingRobot(make_spec("effort", effort=2.0))
-    safety = SafetyFilter(robot.spec, rate_limit=[5.0, 1.0])
-    receipt = safety.send(robot, np.array([1.0, 1.0]))
-    np.testing.assert_allclose(receipt.sent, [0.5, 0.1])
-    assert [reason[:2] for reason in receipt.reasons] == [("rate", "left"), ("rate", "right")]
+def test_the_jerk_limits_how_velocity_commands_bend() -> None:
+    robot = RecordingRobot(make_spec("velocity", velocity=1.0, acceleration=4.0, jerk=20.0))
+    safety = SafetyFilter(robot.spec)
+    for _ in range(12):
+        receipt = safety.send(robot, np.array([1.0, -1.0]))
+    steps = np.diff(np.array([np.zeros(2), *robot.sent]), axis=0)
+    assert np.abs(np.diff(steps, axis=0)).max() <= 20.0 * PERIOD**2 + 1e-9
+    np.testing.assert_allclose(steps[0], [0.2, -0.2])
+    np.testing.assert_allclose(robot.sent[-1], [1.0, -1.0], atol=1e-6)
+    assert receipt.reasons == () or {reason[0] for reason in receipt.reasons} == {"jerk"}
 
 
 def test_the_rate_is_taken_against_the_previous_command_not_the_lagging_joint() -> None:

@@ -1,0 +1,230 @@
+"""Position commands whose velocity, acceleration and jerk stay within limits, and that can always be braked in time.
+
+A command that the limits allow is sent as it is. From one that they do not allow, the motion catches up with what is
+asked for in the shortest time, by ruckig (Berscheid and Kröger, RSS 2021), and without overshooting where the
+request stands still. A new command is taken only if the stop trajectory from it stays within the joints' limits;
+otherwise the motion follows the stop trajectory that was found good one period before. So there always is one.
+
+The limits hold for the differences of the commands sent, and for a continuous motion through them. Behind the last
+three commands lies either ruckig's own motion or the parabola through them; both have a jerk within the limit, so
+whatever continues them smoothly has differences within the limits too.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from ruckig import InputParameter, Ruckig, RuckigError, Synchronization, Trajectory
+
+from hardware.robot import Array, RobotSpec
+from hardware.stopping import SOLVED, Brakes, MotionState, StopTrajectory
+
+Mask = NDArray[np.bool_]
+
+EDGE = 1e-10
+"""rad; how far rounding may take a motion past a position limit."""
+
+PURSUIT = 0.95
+"""Largest speed of a moving request that is pursued, as a part of the limit: the rest is there to catch up with."""
+
+
+@dataclass(frozen=True)
+class Motion:
+    """What may be commanded next.
+
+    Attributes:
+        state: the next command and how it moves.
+        stop: the stop trajectory from there.
+        since: seconds since that stop trajectory began; 0 unless it is being followed.
+    """
+
+    state: MotionState
+    stop: StopTrajectory
+    since: float = 0.0
+
+    @property
+    def resting(self) -> bool:
+        """Whether the command stands still."""
+        return self.since >= self.stop.duration
+
+    def way_to_rest(self, count: int) -> Array:
+        """(count, nu) positions from here to rest; one where it rests already."""
+        return self.state.position[np.newaxis] if self.resting else self.stop.positions(count)
+
+
+class MotionLimits:
+    """Moves a command within the limits of its derivatives.
+
+    Args:
+        spec: of a robot whose commands are positions; every joint has a velocity and an acceleration limit. Where
+            it has no jerk limit the acceleration may jump.
+
+    Attributes:
+        velocity: (nu,) rad/s.
+        acceleration: (nu,) rad/s².
+        jerk: (nu,) rad/s³; infinite where none applies.
+
+    Raises:
+        ValueError: if the commands are no positions, or a limit is missing or not positive.
+    """
+
+    def __init__(self, spec: RobotSpec) -> None:
+        if spec.command_mode != "position":
+            raise ValueError(
+                f"{spec.name}: its commands are of mode {spec.command_mode!r}; limiting jerk, braking in front of "
+                f"obstacles and exploring within bounds need 'position'"
+            )
+        self._spec = spec
+        self._period = 1.0 / spec.control_rate
+        self.velocity = self._limits("velocity")
+        self.acceleration = self._limits("acceleration")
+        self.jerk = self._limits("jerk")
+        size = spec.action_size
+        self._brakes = Brakes(self.acceleration, self.jerk)
+        self._solver = Ruckig(size)
+        self._input = InputParameter(size)
+        self._input.synchronization = Synchronization.No
+        self._input.max_acceleration = self.acceleration.tolist()
+        self._input.max_jerk = self.jerk.tolist()
+        self._input.target_velocity = [0.0] * size
+        self._input.target_acceleration = [0.0] * size
+        self._input.target_position = [0.0] * size
+        self.reset(np.zeros(size))
+
+    def reset(self, position: Array) -> None:
+        """Start at rest at a position, (nu,)."""
+        self.motion = self._resting(position)
+        self._requested = position
+        self._commands = np.tile(position, (3, 1))
+
+    def braking(self) -> Motion:
+        """One period further on the stop trajectory."""
+        since = self.motion.since + self._period
+        return Motion(self.motion.stop.at(since), self.motion.stop, since)
+
+    def towards(self, requested: Array, low: Array, high: Array, velocity: Array) -> Motion:
+        """The next motion towards a request.
+
+        Args:
+            requested: (nu,) within ``low`` and ``high``.
+            low: (nu,) smallest positions.
+            high: (nu,) largest positions; the motion so far must be able to stop within both, or it brakes.
+            velocity: (nu,) largest speeds, at most ``self.velocity``.
+        """
+        state, good = self._direct(requested, velocity)
+        if not good.all():
+            state = _chosen(good, state, self._pursuit(requested, self._pace(requested, velocity), velocity))
+        stop, good = self._checked(state, low, high)
+        if not good.all():
+            state = _chosen(good, state, self._pursuit(requested, np.zeros_like(requested), velocity))
+            stop, good = self._checked(state, low, high)
+        if not good.all():
+            state = _chosen(good, state, self.braking().state)
+            stop, good = self._checked(state, low, high)
+        return Motion(state, stop) if stop is not None and good.all() else self.braking()
+
+    def accept(self, motion: Motion, requested: Array) -> None:
+        """Go on from a motion whose command was sent, and remember what was asked for."""
+        self.motion = motion
+        self._requested = requested
+        self._commands = np.vstack((self._commands[1:], motion.state.position))
+
+    def exceeded(self, requested: Array, velocity: Array) -> list[str]:
+        """For each joint the limit that keeps it from being at the request one period from now."""
+        speed, acceleration, jerk = self._derivatives(requested)
+        return [
+            "velocity" if fast else "acceleration" if hard else "jerk" if sudden else "braking"
+            for fast, hard, sudden in zip(
+                np.abs(speed) > velocity,
+                np.abs(acceleration) > self.acceleration,
+                np.abs(jerk) > self.jerk,
+                strict=True,
+            )
+        ]
+
+    def _limits(self, name: str) -> Array:
+        limits = [getattr(joint, name) for joint in self._spec.joints]
+        for joint, limit in zip(self._spec.joints, limits, strict=True):
+            if limit is None and name != "jerk":
+                raise ValueError(
+                    f"{self._spec.name}: joint {joint.name!r} has no {name} limit; without one it cannot be known "
+                    f"where it comes to rest. State it in the robot's file"
+                )
+            if limit is not None and not limit > 0:
+                raise ValueError(
+                    f"{self._spec.name}: joint {joint.name!r} has a {name} limit of {limit}; it must be above 0"
+                )
+        return np.array([np.inf if limit is None else limit for limit in limits])
+
+    def _resting(self, position: Array) -> Motion:
+        state = MotionState.resting(np.array(position))
+        stop = self._brakes.stop_from(state)
+        if stop is None:
+            raise ValueError(f"{self._spec.name}: there is no motion from {position}; look for a broken sensor")
+        return Motion(state, stop)
+
+    def _derivatives(self, requested: Array) -> tuple[Array, Array, Array]:
+        """Differences of the last commands and a request: velocity, acceleration, jerk."""
+        first = np.diff(np.vstack((self._commands, requested)), axis=0) / self._period
+        second = np.diff(first, axis=0) / self._period
+        return first[-1], second[-1], (second[-1] - second[-2]) / self._period
+
+    def _direct(self, requested: Array, velocity: Array) -> tuple[MotionState, Mask]:
+        """The state on the parabola that ends at the request, and for which joints the limits allow it."""
+        mean, acceleration, jerk = self._derivatives(requested)
+        speed = mean + acceleration * self._period / 2
+        peak = np.abs(speed + acceleration * np.abs(acceleration) / (2 * self.jerk))
+        allowed = (
+            (np.maximum(np.maximum(np.abs(mean), np.abs(speed)), peak) <= velocity)
+            & (np.abs(acceleration) <= self.acceleration)
+            & (np.abs(jerk) <= self.jerk)
+        )
+        return MotionState(requested, speed, acceleration), allowed
+
+    def _pace(self, requested: Array, velocity: Array) -> Array:
+        """How fast the request moves: by itself and as seen from the command, whichever is slower.
+
+        A request that is stated as a step from the command would seem to move while only the command does.
+        """
+        itself = (requested - self._requested) / self._period
+        ahead = (requested - self.motion.state.position) / self._period
+        slower = np.minimum(np.abs(itself), np.abs(ahead))
+        pace = np.where(itself * ahead > 0, np.copysign(slower, ahead), 0.0)
+        return np.clip(pace, -PURSUIT * velocity, PURSUIT * velocity)
+
+    def _pursuit(self, requested: Array, pace: Array, velocity: Array) -> MotionState:
+        """One period along the fastest way to a request that moves on at a pace, or braking where there is none.
+
+        The way is worked out in the frame of the request, where it stands still at 0.
+        """
+        state = self.motion.state
+        self._input.current_position = (state.position - (requested - pace * self._period)).tolist()
+        self._input.current_velocity = (state.velocity - pace).tolist()
+        self._input.current_acceleration = state.acceleration.tolist()
+        self._input.max_velocity = (velocity - pace).tolist()
+        self._input.min_velocity = (-velocity - pace).tolist()
+        trajectory = Trajectory(self._spec.action_size)
+        try:
+            solved = self._solver.calculate(self._input, trajectory) in SOLVED
+        except RuckigError:
+            solved = False
+        if not solved:
+            return self.braking().state
+        offset, speed, acceleration = trajectory.at_time(self._period)
+        return MotionState(requested + offset, pace + speed, np.array(acceleration))
+
+    def _checked(self, state: MotionState, low: Array, high: Array) -> tuple[StopTrajectory | None, Mask]:
+        """The stop from a state, and for which joints it stays within limits."""
+        stop = self._brakes.stop_from(state)
+        if stop is None:
+            return None, np.zeros(self._spec.action_size, dtype=bool)
+        return stop, (stop.lowest >= low - EDGE) & (stop.highest <= high + EDGE)
+
+
+def _chosen(good: Mask, state: MotionState, other: MotionState) -> MotionState:
+    """Joint by joint a state where it is good, and another where it is not."""
+    return MotionState(
+        np.where(good, state.position, other.position),
+        np.where(good, state.velocity, other.velocity),
+        np.where(good, state.acceleration, other.acceleration),
+    )
