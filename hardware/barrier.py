@@ -45,11 +45,11 @@ class NearestCommand:
             "ubx": np.zeros(size),
         }
         self._answer = np.zeros(size)
-        buffer: Any
-        buffer, self.call_solver = self._function.buffer()
+        self._buffer: Any
+        self._buffer, self.call_solver = self._function.buffer()
         for name, array in self._inputs.items():
-            buffer.set_arg(self._function.index_in(name), array.ravel(order="K").data)
-        buffer.set_res(self._function.index_out("x"), self._answer.data)
+            self._buffer.set_arg(self._function.index_in(name), array.ravel(order="K").data)
+        self._buffer.set_res(self._function.index_out("x"), self._answer.data)
 
     def solve(self, desired: Array, low: Array, high: Array, rows: Array, floor: Array) -> Array | None:
         """The nearest command, (nu,).
