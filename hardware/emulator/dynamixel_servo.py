@@ -446,6 +446,8 @@ def _read_in_turn(
         groups.append(replies or [Reply(identifier, b"", _GAP)])
     if not fast:
         return groups
+    if sum(4 + length for _, _, length in asked) >= dynamixel.MAX_LENGTH:
+        return []
     whole = dynamixel.build_fast_status(parts[: len(asked)])
     if missing < len(asked):
         whole = whole[: (8 + sum(4 + length for _, _, length in asked[:missing])) if missing else 0]

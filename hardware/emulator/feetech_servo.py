@@ -29,6 +29,7 @@ _CALIBRATE = 128
 _LOOP_TIME = 0.001
 _GAP = 0.001
 _PING_SLOT = 0.001
+_LONGEST_READ = 253
 
 
 @dataclass(frozen=True)
@@ -262,7 +263,7 @@ class FeetechLine:
         return [replies] if replies else []
 
     def _sync_read(self, parameters: bytes, awake: Sequence[FeetechServo]) -> list[list[Reply]]:
-        if len(parameters) < 3:
+        if len(parameters) < 3 or parameters[1] > _LONGEST_READ:
             return []
         groups = []
         for identifier in parameters[2:]:
@@ -290,7 +291,7 @@ def _obey(servo: FeetechServo, packet: Packet, time: float) -> bytes | None:
     if packet.code == Instruction.PING:
         return b""
     if packet.code == Instruction.READ:
-        return servo.read(parameters[0], parameters[1]) if len(parameters) == 2 and parameters[1] < 0xFE else None
+        return servo.read(parameters[0], parameters[1]) if len(parameters) == 2 and parameters[1] <= _LONGEST_READ else None
     if packet.code in (Instruction.WRITE, Instruction.REG_WRITE):
         if len(parameters) < 2:
             return None

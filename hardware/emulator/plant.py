@@ -28,7 +28,6 @@ class Plant:
         model: the MjModel.
         data: the MjData.
         time: up to when the physics have been computed, s on the clock.
-        voltage: at the servos, V, by nominal supply voltage.
         supply_factor: 1, or less while the supply is weak.
 
     Args:
@@ -126,13 +125,16 @@ class Plant:
     def _step(self, step: float, *, asleep: bool) -> None:
         positions, velocities = self.positions.tolist(), self.velocities.tolist()
         noise = self._noise()
-        current = sum(abs(servo.motor.current) for _, servo in self._servos)
-        sag = self.options.resistance * current
+        currents: dict[float, float] = {}
+        for _, servo in self._servos:
+            nominal = servo.motor.model.supply
+            currents[nominal] = currents.get(nominal, 0.0) + abs(servo.motor.current)
         torques = [0.0] * len(self._names)
         outputs = [0.0] * len(self._names)
         for index, servo in self._servos:
-            nominal = self.options.supply if self.options.supply is not None else servo.motor.model.supply
-            voltage = max(nominal * self.supply_factor - sag, 0.0)
+            nominal = servo.motor.model.supply
+            source = nominal if self.options.supply is None else self.options.supply
+            voltage = max(source * self.supply_factor - self.options.resistance * currents[nominal], 0.0)
             torques[index] += servo.step(self.time, step, positions[index], velocities[index], voltage, noise[index])
             outputs[index] = servo.motor.output * servo.motor.model.no_load_speed / servo.mount.gear
         if asleep:
