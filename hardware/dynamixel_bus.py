@@ -94,7 +94,7 @@ class DynamixelBus(SerialBus):
 
     def _sync_read(self, plan: ReadPlan) -> dict[int, Reply]:
         expected = dict.fromkeys(plan.servos, plan.length)
-        if self._fast_failures < FAST_FAILURES and self._believe_again(expected):
+        if self._fast_failures < FAST_FAILURES and not self._still_doubted(expected):
             self._common_lengths = list(expected.values())
             try:
                 replies = self._ask(dynamixel.sync_read(plan.address, plan.length, plan.servos, fast=True), expected)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from hardware.clock import Clock
 from hardware.errors import RobotFileError
@@ -148,10 +148,11 @@ class RobotDescription(_Section):
             "release_when_parked" switches them off only in the park pose.
         bus_watchdog: seconds without a packet after which the servos stop by themselves (Dynamixel); None for never.
         profile: the servos' own speed profile.
-        twin: the MJCF model for forward kinematics and collision checks, packaged or a file; None for none.
+        twin: the MJCF model for forward kinematics and collision checks: a packaged one's name, or a file beside the
+            robot's; None for none.
         points: sites of the twin whose positions join the observations.
         cameras: the cameras.
-        calibration: the calibration file; None takes the servos' own zero for the joints'.
+        calibration: the calibration file, beside the robot's; None takes the servos' own zero for the joints'.
         realtime: whether a Franka may be driven from a kernel that is not real-time: "ignore" is for simulators.
     """
 
@@ -173,8 +174,6 @@ class RobotDescription(_Section):
     calibration: str | None = None
     realtime: Literal["enforce", "ignore"] = "enforce"
 
-    _folder: Path = PrivateAttr(default=Path())
-
     @property
     def spec(self) -> RobotSpec:
         """What can be known about the robot while it is disconnected."""
@@ -194,8 +193,8 @@ class RobotDescription(_Section):
 
     @property
     def calibration_path(self) -> Path | None:
-        """The calibration file; relative names are beside the robot's file."""
-        return None if self.calibration is None else self._folder / Path(self.calibration).expanduser()
+        """The calibration file."""
+        return None if self.calibration is None else Path(self.calibration)
 
     @property
     def servo_names(self) -> dict[int, str]:
@@ -292,8 +291,7 @@ def load_description(name_or_path: str | Path) -> RobotDescription:
         description = RobotDescription.model_validate(tree)
     except ValidationError as error:
         raise RobotFileError(_explain(error, path)) from None
-    description._folder = path.resolve().parent
-    return description
+    return description.model_copy(update=_beside(description, path.resolve().parent))
 
 
 def make_robot(
@@ -328,8 +326,20 @@ def _points_of_the_twin(description: RobotDescription) -> Points | None:
         return None
     from hardware.twin import KinematicTwin
 
-    twin = KinematicTwin(description.twin)
-    return lambda position: {name: twin.site_positions(position)[name] for name in description.points}
+    twin = KinematicTwin(description.twin, [joint.name for joint in description.joints])
+
+    def points(position: Array) -> dict[str, Array]:
+        sites = twin.site_positions(position)
+        return {name: sites[name] for name in description.points}
+
+    return points
+
+
+def _beside(description: RobotDescription, folder: Path) -> dict[str, str]:
+    """The names of files that are relative to the folder of the robot's file, made absolute."""
+    twin = description.twin if description.twin is not None and description.twin.endswith(".xml") else None
+    named = {"twin": twin, "calibration": description.calibration}
+    return {key: str(folder / Path(name).expanduser()) for key, name in named.items() if name is not None}
 
 
 def _explain(error: ValidationError, path: Path) -> str:

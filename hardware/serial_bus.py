@@ -2,7 +2,7 @@
 
 A reply carries no number that ties it to its request. What ties them here: identifier and length must match; a
 request goes out only on a quiet line; and after anything went wrong, a servo is believed again only when it has
-answered a question that no earlier request had asked. Bytes on one line keep their order, so whatever was late has
+answered a question that nobody had asked it before. Bytes on one line keep their order, so whatever was late has
 arrived by then.
 """
 
@@ -31,6 +31,8 @@ LONGEST_RETURN_DELAY = 254 * 2e-6
 _BITS_PER_BYTE = 10
 _QUIET_BYTES = 32
 _NEVER_QUIET = 0.5
+_SILENT_ENOUGH = 2
+_SHORTEST_CONFIRMATION, _CONFIRMATIONS = 12, 16
 
 
 class SerialBus(ABC):
@@ -67,6 +69,7 @@ class SerialBus(ABC):
         self._port, self._clock, self._patience = port, clock, patience
         self._names = dict(names or {})
         self._doubted: set[int] = set()
+        self._confirmations = 0
 
     @property
     def port(self) -> Port:
@@ -201,7 +204,7 @@ class SerialBus(ABC):
 
     @abstractmethod
     def _identity_request(self, servo: int) -> tuple[bytes, int]:
-        """The bytes that ask a servo what it is, and how many it answers with: unlike any other request."""
+        """The bytes that ask a servo what it is, and how many it answers with."""
 
     @abstractmethod
     def _identity(self, reply: Reply) -> Identity | None:
@@ -252,15 +255,17 @@ class SerialBus(ABC):
         Raises:
             BusError: if one does not, naming it.
         """
-        replies: dict[int, Reply] = {}
+        silent: list[int] = []
         for attempt in range(attempts):
             self.counters.retries += attempt > 0
-            if not self._believe_again(expected):
+            silent = self._still_doubted(expected)
+            if silent:
                 continue
             replies = self._ask(request, expected)
-            if len(replies) == len(expected) and not any(map(self._should_repeat, replies.values())):
+            silent = [servo for servo in expected if servo not in replies or self._should_repeat(replies[servo])]
+            if not silent:
                 return replies
-        raise self._silence([servo for servo in expected if servo not in replies], attempts)
+        raise self._silence(silent, attempts)
 
     def _ask(self, request: bytes, expected: Mapping[int, int]) -> dict[int, Reply]:
         """Send a request once, and return the replies that came in time."""
@@ -273,8 +278,8 @@ class SerialBus(ABC):
                 self.counters.strays += 1
                 continue
             replies[reply.servo] = reply
+            self._doubted.discard(reply.servo)
             if len(replies) == len(expected):
-                self._doubted.difference_update(expected)
                 break
         return replies
 
@@ -296,34 +301,43 @@ class SerialBus(ABC):
         self._port.write(request)
         return deadline
 
-    def _believe_again(self, expected: Iterable[int]) -> bool:
-        """Make sure that no late reply of these servos can be on its way; false if one does not answer."""
+    def _still_doubted(self, expected: Iterable[int]) -> list[int]:
+        """Make sure that no late reply of these servos can be on its way; those of whom that is not sure."""
         unexpected = self._port.read(self._clock.now())
-        doubted = sorted(self._doubted.intersection(expected))
         if unexpected:
             self.counters.discarded += len(unexpected)
-            doubted = sorted(expected)
-        if not doubted:
-            return True
-        self._make_quiet()
-        return all(self._confirm(servo) for servo in doubted)
+            self._doubted.update(expected)
+        doubted = sorted(self._doubted.intersection(expected))
+        if doubted:
+            self._make_quiet()
+        silent = 0
+        for servo in doubted:
+            silent += not self._confirm(servo)
+            if silent == _SILENT_ENOUGH:
+                break
+        return sorted(self._doubted.intersection(expected))
 
     def _confirm(self, servo: int) -> bool:
-        """Let a servo answer who it is: all it sent before has arrived by then."""
-        request, length = self._identity_request(servo)
+        """Ask a servo for a block of a length that nobody asked for lately: what it sent before has arrived by then."""
+        self._confirmations += 1
+        length = _SHORTEST_CONFIRMATION + self._confirmations % _CONFIRMATIONS
+        request = self._read_request(servo, 0, length)
         deadline = self._send(request, [length])
         for reply in self._replies_until(deadline, request):
-            if reply.servo == servo and self._is_answer(reply, length) and self._is_itself(reply):
+            if reply.servo == servo and len(reply.data) == length and self._is_itself(reply):
                 self._doubted.discard(servo)
                 return True
             self.counters.strays += 1
         return False
 
     def _is_itself(self, reply: Reply) -> bool:
-        """Whether a reply says who the servo is, rightly as far as that is known."""
-        identity = self._identity(reply)
+        """Whether the start of a servo's memory holds the right model and identifier."""
         table = self.tables.get(reply.servo)
-        return identity is not None and (table is None or identity.model_number == table.model_number)
+        if table is None:
+            return True
+        fields = table["model_number"], table["id"]
+        held = [field.decode(reply.data[field.address : field.address + field.size]) for field in fields]
+        return held == [table.model_number, reply.servo]
 
     def _make_quiet(self) -> None:
         """Throw away what comes until nothing comes any more."""
@@ -339,7 +353,7 @@ class SerialBus(ABC):
         self._forget()
 
     def _silence(self, silent: Sequence[int], attempts: int) -> BusError:
-        names = ", ".join(self.describe(servo) for servo in silent) or "a servo"
+        names = ", ".join(map(self.describe, silent))
         return BusError(
             f"port {self._port.name} at {self._port.baudrate} baud: {names} did not answer {attempts} times "
             f"({self.counters.strays} stray packets and {self.counters.discarded} stray bytes so far). Check cable, "

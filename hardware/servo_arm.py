@@ -201,7 +201,7 @@ class ServoArm:
                     f"{self._spec.name} was stopped: {self._fault}. Remove the cause, then run 'robot-ctrl reset-fault'"
                 )
             command = self._checked(action)
-            self._check_watchdog(bus)
+            self._check_watchdog()
             time = self._clock.now()
             self._send(bus, command, time)
             return SentAction(command.copy(), command.copy(), (), time)
@@ -328,19 +328,18 @@ class ServoArm:
             )
         return command
 
-    def _check_watchdog(self, bus: SerialBus) -> None:
-        """After a pause in which the servos may have given up waiting, ask them."""
+    def _check_watchdog(self) -> None:
+        """After a pause in which the servos may have given up waiting, ask them: they would ignore the command."""
         limit = self._description.bus_watchdog
         pause = self._clock.now() - self._last_exchange
         if limit is None or pause < _FEEDS_WATCHDOG * limit:
             return
-        for servo in bus.tables:
-            if bus.read_count(servo, "bus_watchdog") < 0:
-                raise ServoFaultError(
-                    f"{self._spec.name}: {bus.describe(servo)} heard nothing for its bus watchdog's {limit:g} s and "
-                    f"stopped; the last packet went out {pause:.3f} s ago. Find what held the program up, then run "
-                    f"'robot-ctrl reset-fault'"
-                )
+        self._readings.check_watchdog()
+        if problems := self._readings.problems():
+            raise ServoFaultError(
+                f"{self._spec.name} heard nothing for {pause:.3f} s: {'; '.join(problems)}. Find what held the program "
+                f"up, then run 'robot-ctrl reset-fault'"
+            )
 
     def _brake(self, bus: SerialBus) -> None:
         """Bring the command to rest at the acceleration limits, one step per control period."""

@@ -11,13 +11,15 @@ from hardware.serial_bus import SerialBus
 SLOW_PERIOD = 0.2
 """Seconds between readings of temperature and voltage, and between checks that the torque is still on."""
 
-JUMP = np.pi
-"""A servo whose angle changes by more than this from one reading to the next has wrapped or restarted, rad."""
+TOP_SPEED = 12.0
+"""No servo turns faster than this, rad/s: ROBOTIS states 103 rpm for an XL330-M288 without a load."""
+
+JUMP = 1.0
+"""How much further than TOP_SPEED allows an angle may change between two readings, rad; beyond is no motion."""
 
 REMEDY = "relieve the arm, let it cool down, look at its supply and cables; then run 'robot-ctrl reset-fault'"
 """What to do about a servo that is in trouble."""
 
-_JUMP_TIME = 0.5
 _EVIDENCE = {
     "input voltage": ("present_input_voltage", "min_voltage_limit", "max_voltage_limit"),
     "overheating": ("present_temperature", "temperature_limit"),
@@ -49,7 +51,8 @@ def hardware_error(bus: SerialBus, servo: int) -> str:
 class ServoReadings:
     """Reads the servos of an arm.
 
-    Motion is read each time; temperature and voltage every SLOW_PERIOD, and so is whether the torque is on.
+    Motion is read each time; temperature and voltage every SLOW_PERIOD, and so is whether the torque is on and whether
+    a bus watchdog has tripped.
 
     Args:
         description: the arm.
@@ -85,15 +88,20 @@ class ServoReadings:
         )
         self._health = bus.plan_read(dict.fromkeys(tables, ("present_input_voltage", "present_temperature")))
         self._torque = bus.plan_read(dict.fromkeys(tables, ("torque_enable",)))
+        self._watchdog = (
+            None if description.bus_watchdog is None else bus.plan_read(dict.fromkeys(tables, ("bus_watchdog",)))
+        )
         rows = {servo: row for row, servo in enumerate(tables)}
         self._own = [rows[joint.servo_ids[0]] for joint in joints]
         self._sign = np.array([float(joint.sign) for joint in joints])
         self._turn = self._sign * np.array([joint.gear_ratio for joint in joints])
         self._names = [bus.describe(joint.servo_ids[0]) for joint in joints]
         self._distrusted: dict[str, str] = {}
+        self._errors: dict[tuple[int, int], str] = {}
         self._was_read = False
         self._health_due = clock.now()
-        self._torque_due = self._health_due + SLOW_PERIOD / 2
+        self._torque_due = self._health_due + SLOW_PERIOD / 3
+        self._watchdog_due = self._torque_due + SLOW_PERIOD / 3
         self.expects_torque = False
         self.angles = self.position = self.velocity = self.effort = np.zeros(len(joints))
         self.temperature = self.voltage = np.zeros(len(joints))
@@ -113,12 +121,22 @@ class ServoReadings:
         if now >= self._torque_due:
             self._check_torque()
             self._torque_due = now + SLOW_PERIOD
+        if now >= self._watchdog_due:
+            self.check_watchdog()
+            self._watchdog_due = now + SLOW_PERIOD
         self._read_motion()
 
     def problems(self) -> list[str]:
-        """What is wrong with the servos, naming joint, servo, value and limit; empty while all is well."""
-        errors = [hardware_error(self._bus, servo) for servo, mask in self._bus.errors.items() if mask]
-        return errors + list(self._distrusted.values())
+        """What is wrong with the servos, naming joint, servo, value and limit; empty while all is well.
+
+        The servos are asked for the values behind an error once, when it is new.
+        """
+        self._errors = {
+            (servo, mask): self._errors.get((servo, mask)) or hardware_error(self._bus, servo)
+            for servo, mask in self._bus.errors.items()
+            if mask
+        }
+        return [*self._errors.values(), *self._distrusted.values()]
 
     def trust_again(self) -> None:
         """Forget jumps and lost torque, and take the next position as it is."""
@@ -145,15 +163,28 @@ class ServoReadings:
         self.read_start["health"], self.read_end["health"] = start, self._clock.now()
 
     def _check_jumps(self, angles: Array, now: float) -> None:
-        if not self._was_read or now - self.read_end["motion"] > _JUMP_TIME:
+        if not self._was_read:
             return
+        time = now - self.read_end["motion"]
         change = np.abs(angles - self.angles)
-        if change.max() > JUMP:
-            for joint in np.flatnonzero(change > JUMP):
-                self._distrusted[self._names[joint]] = (
-                    f"{self._names[joint]} jumped by {change[joint]:.2f} rad in {now - self.read_end['motion']:.3f} s, "
-                    f"which no servo can: its encoder wrapped, or its homing offset was lost"
-                )
+        for joint in np.flatnonzero(change > TOP_SPEED * time + JUMP):
+            self._distrusted[self._names[joint]] = (
+                f"{self._names[joint]} jumped by {change[joint]:.2f} rad in {time:.3f} s, which no servo can: its "
+                f"encoder wrapped, or its homing offset was lost"
+            )
+
+    def check_watchdog(self) -> None:
+        """Ask the servos whether they gave up waiting for a packet.
+
+        Raises:
+            BusError: if a servo does not answer.
+        """
+        if self._watchdog is None:
+            return
+        for servo, (state,) in zip(self._watchdog.servos, self._bus.sync_read(self._watchdog), strict=True):
+            if state < 0:
+                name = self._bus.describe(servo)
+                self._distrusted[name] = f"{name} stopped: it had heard nothing for as long as its bus watchdog allows"
 
     def _check_torque(self) -> None:
         if not self.expects_torque:
