@@ -137,7 +137,7 @@ def make_safety(config: RunConfig, task: Task) -> SafetyFilter:
 
 def set_threads(config: RunConfig, model: LearnedModel[Any]) -> None:
     """Set the number of threads for tensor work, once per process; "auto" goes by the planner's population."""
-    work = model.flops_per_step(config.planner["population"])
+    work = model.flops_per_step(config.planner.get("population", 1))
     torch.set_num_threads(choose_threads(work) if config.threads == "auto" else config.threads)
 
 

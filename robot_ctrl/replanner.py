@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from hardware.robot import Observation
 from models.dynamics import Dynamics
+from planners.ilqr import ILQR
 from planners.objective import RolloutObjective
 from planners.plan import Plan
 from planners.planner import Horizon, Planner
@@ -61,7 +62,7 @@ class Replanner:
     def reset(self, seed: int) -> None:
         """Forget the goal; the next observation starts a new episode."""
         self._seed = seed
-        self._planner: Planner | None = None
+        self._planner: Planner | ILQR | None = None
         self._planned = 0
 
     def plan(
@@ -88,6 +89,9 @@ class Replanner:
         if self._planner is None:
             self._planner = self._new_planner(hold)
             self._cost = self._task.cost(self._tensor(self._task.goal(observation)))
+        if isinstance(self._planner, ILQR):
+            plan = self._planner.plan(self._model, self._cost, self._tensor(state), warm_start, deadline)
+            return replace(plan, start_time=start_time, computed_from=observation.sequence)
         objective = RolloutObjective(
             self._model,
             self._cost,
@@ -99,9 +103,11 @@ class Replanner:
         self._planned += 1
         return replace(plan, start_time=start_time, computed_from=observation.sequence)
 
-    def _new_planner(self, hold: NDArray[np.float32]) -> Planner:
+    def _new_planner(self, hold: NDArray[np.float32]) -> Planner | ILQR:
         generator = torch.Generator(self._device).manual_seed(derive_seed(self._seed, "planner"))
         horizon = Horizon(self.horizon, self._task.state_spec.action_size, self._task.period, hold)
+        if issubclass(self._class, ILQR):
+            return ILQR(horizon, now=self._now, **self._settings)
         return self._class(horizon, generator=generator, now=self._now, **self._settings)
 
     def _tensor(self, values: Array) -> torch.Tensor:
