@@ -39,8 +39,9 @@ class ArmLimits:
     ) -> None:
         self._names = [joint.name for joint in spec.joints]
         self._low, self._high = spec.command_limits
+        self._rate = spec.control_rate
         self._motion = MotionLimits(spec)
-        self._guard = None if twin is None else CollisionGuard(twin, spec.action_size, 1.0 / spec.control_rate)
+        self._guard = None if twin is None else CollisionGuard(twin, spec.action_size, 1.0 / self._rate)
         self._exploration = exploration
         if exploration is not None:
             exploration.check(spec)
@@ -64,29 +65,22 @@ class ArmLimits:
         low, high, velocity = self._bounds(previous)
         clipped = np.minimum(np.maximum(requested, low), high)
         reasons = self._clipping(requested, clipped)
-        shaped, near = clipped, list[Proximity]()
-        if self._guard is not None:
-            bent, near = self._guard.nearest(clipped, previous, low, high, velocity)
+        motion = self._motion.towards(clipped, low, high, velocity)
+        wanted = motion.state.position
+        reasons += self._missed(clipped, wanted, velocity)
+        if self._guard is not None and not (motion.resting and np.array_equal(wanted, previous)):
+            bent, near = self._guard.nearest(wanted, previous, low, high, velocity)
             if bent is None:
-                return self._braked(clipped, reasons, f"too close: {' and '.join(near[0].pair)}")
-            shaped = bent
-            reasons += self._changes("barrier", clipped, shaped)
-        motion = self._motion.towards(shaped, low, high, velocity)
-        if self._guard is not None and not (motion.resting and np.array_equal(motion.state.position, previous)):
+                return self._braked(wanted, reasons, f"too close: {_named(near[0])}")
+            if bent is not wanted:
+                pace = (bent - previous) * self._rate
+                motion = self._motion.towards(bent, low, high, velocity, pace)
+                reasons += self._changes("barrier", wanted, motion.state.position)
             hit = self._guard.blocked(motion, previous)
             if hit is not None:
-                return self._braked(shaped, reasons, f"collision: {' and '.join(hit.pair)}")
-        sent = motion.state.position
-        if np.abs(sent - shaped).max() <= SAME:
-            sent = shaped
-        else:
-            exceeded = self._motion.exceeded(shaped, velocity)
-            amounts = np.abs(sent - shaped)
-            reasons += tuple(
-                (exceeded[index], self._names[index], float(amounts[index])) for index in np.flatnonzero(amounts)
-            )
-        self._next = motion, shaped
-        return sent, reasons
+                return self._braked(motion.state.position, reasons, f"collision: {_named(hit)}")
+        self._next = motion, clipped
+        return motion.state.position, reasons
 
     def brake(self) -> Array:
         """The next command on the stop trajectory."""
@@ -118,10 +112,24 @@ class ArmLimits:
         within = np.minimum(np.maximum(requested, self._low), self._high)
         return self._changes("position", requested, within) + self._changes("exploration", within, clipped)
 
-    def _braked(self, shaped: Array, reasons: tuple[Reason, ...], why: str) -> tuple[Array, tuple[Reason, ...]]:
+    def _missed(self, requested: Array, command: Array, velocity: Array) -> tuple[Reason, ...]:
+        """By how much a command falls short of a request, and the limits that the request would exceed."""
+        amounts = np.abs(requested - command)
+        if amounts.max() <= SAME:
+            return ()
+        exceeded = self._motion.exceeded(requested, velocity)
+        return tuple(
+            (exceeded[index], self._names[index], float(amounts[index])) for index in np.flatnonzero(amounts > SAME)
+        )
+
+    def _braked(self, wanted: Array, reasons: tuple[Reason, ...], why: str) -> tuple[Array, tuple[Reason, ...]]:
         command = self.brake()
-        return command, reasons + self._changes(why, shaped, command)
+        return command, reasons + self._changes(why, wanted, command)
 
     def _changes(self, limit: str, before: Array, after: Array) -> tuple[Reason, ...]:
         amounts = np.abs(before - after)
-        return tuple((limit, self._names[index], float(amounts[index])) for index in np.flatnonzero(amounts))
+        return tuple((limit, self._names[index], float(amounts[index])) for index in np.flatnonzero(amounts > SAME))
+
+
+def _named(proximity: Proximity) -> str:
+    return f"{proximity.first} and {proximity.second}"

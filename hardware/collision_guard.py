@@ -40,29 +40,29 @@ class CollisionGuard:
         self._nearest = NearestCommand(size, ROWS)
 
     def nearest(
-        self, requested: Array, previous: Array, low: Array, high: Array, velocity: Array
+        self, wanted: Array, previous: Array, low: Array, high: Array, velocity: Array
     ) -> tuple[Array | None, list[Proximity]]:
-        """The command closest to a request that meets the limits and comes near nothing too fast.
+        """The command closest to a wanted one that meets the limits and comes near nothing too fast.
 
         Args:
-            requested: (nu,) within ``low`` and ``high``.
+            wanted: (nu,) rad.
             previous: (nu,) the command before.
             low: (nu,) smallest positions.
             high: (nu,) largest positions.
             velocity: (nu,) largest speeds.
 
         Returns:
-            The command, the request itself where nothing is near, None if none was found and verified; and what
+            The command, ``wanted`` itself where nothing is in its way, None if none was found and verified; and what
             is near.
         """
         near = self._twin.proximities(previous, INFLUENCE)[:ROWS]
         if not near:
-            return requested, near
+            return wanted, near
         rows = np.array([proximity.gradient for proximity in near])
         floor = np.array([-APPROACH * max(proximity.slack, 0.0) for proximity in near])
-        desired = (requested - previous) / self._period
-        if (np.abs(desired) <= velocity).all() and (rows @ desired >= floor).all():
-            return requested, near
+        desired = (wanted - previous) / self._period
+        if (rows @ desired >= floor).all():
+            return wanted, near
         slowest = np.maximum(-velocity, (low - previous) / self._period)
         fastest = np.minimum(velocity, (high - previous) / self._period)
         answer = self._nearest.solve(desired, slowest, fastest, rows, floor)

@@ -94,7 +94,7 @@ class MotionLimits:
     def reset(self, position: Array) -> None:
         """Start at rest at a position, (nu,)."""
         self.motion = self._resting(position)
-        self._requested = position
+        self._requests = position, position
         self._commands = np.tile(position, (3, 1))
 
     def braking(self) -> Motion:
@@ -102,7 +102,9 @@ class MotionLimits:
         since = self.motion.since + self._period
         return Motion(self.motion.stop.at(since), self.motion.stop, since)
 
-    def towards(self, requested: Array, low: Array, high: Array, velocity: Array) -> Motion:
+    def towards(
+        self, requested: Array, low: Array, high: Array, velocity: Array, pace: Array | None = None
+    ) -> Motion:
         """The next motion towards a request.
 
         Args:
@@ -110,10 +112,12 @@ class MotionLimits:
             low: (nu,) smallest positions.
             high: (nu,) largest positions; the motion so far must be able to stop within both, or it brakes.
             velocity: (nu,) largest speeds, at most ``self.velocity``.
+            pace: (nu,) how fast the request moves on; None takes it from the requests so far.
         """
         state, good = self._direct(requested, velocity)
         if not good.all():
-            state = _chosen(good, state, self._pursuit(requested, self._pace(requested, velocity), velocity))
+            pace = self._pace(requested) if pace is None else pace
+            state = _chosen(good, state, self._pursuit(requested, pace, velocity))
         stop, good = self._checked(state, low, high)
         if not good.all():
             state = _chosen(good, state, self._pursuit(requested, np.zeros_like(requested), velocity))
@@ -126,7 +130,7 @@ class MotionLimits:
     def accept(self, motion: Motion, requested: Array) -> None:
         """Go on from a motion whose command was sent, and remember what was asked for."""
         self.motion = motion
-        self._requested = requested
+        self._requests = self._requests[-1], requested
         self._commands = np.vstack((self._commands[1:], motion.state.position))
 
     def exceeded(self, requested: Array, velocity: Array) -> list[str]:
@@ -170,27 +174,34 @@ class MotionLimits:
         return first[-1], second[-1], (second[-1] - second[-2]) / self._period
 
     def _direct(self, requested: Array, velocity: Array) -> tuple[MotionState, Mask]:
-        """The state on the parabola that ends at the request, and for which joints the limits allow it."""
+        """The state on the parabola that ends at the request, and for which joints it is good to be there.
+
+        That is where the limits allow it, and would allow to go on with the request as it has moved so far: one that
+        stands still must not be passed through at speed.
+        """
         mean, acceleration, jerk = self._derivatives(requested)
         speed = mean + acceleration * self._period / 2
         peak = np.abs(speed + acceleration * np.abs(acceleration) / (2 * self.jerk))
+        first, last = self._requests
+        bend = (requested - 2 * last + first) / self._period**2
+        after = bend + ((requested - last) / self._period - mean) / self._period
+        sudden = np.maximum(np.abs(after - acceleration), np.abs(bend - after)) / self._period
         allowed = (
             (np.maximum(np.maximum(np.abs(mean), np.abs(speed)), peak) <= velocity)
-            & (np.abs(acceleration) <= self.acceleration)
-            & (np.abs(jerk) <= self.jerk)
+            & (np.maximum(np.abs(acceleration), np.abs(after)) <= self.acceleration)
+            & (np.maximum(np.abs(jerk), sudden) <= self.jerk)
         )
         return MotionState(requested, speed, acceleration), allowed
 
-    def _pace(self, requested: Array, velocity: Array) -> Array:
+    def _pace(self, requested: Array) -> Array:
         """How fast the request moves: by itself and as seen from the command, whichever is slower.
 
         A request that is stated as a step from the command would seem to move while only the command does.
         """
-        itself = (requested - self._requested) / self._period
+        itself = (requested - self._requests[-1]) / self._period
         ahead = (requested - self.motion.state.position) / self._period
         slower = np.minimum(np.abs(itself), np.abs(ahead))
-        pace = np.where(itself * ahead > 0, np.copysign(slower, ahead), 0.0)
-        return np.clip(pace, -PURSUIT * velocity, PURSUIT * velocity)
+        return np.where(itself * ahead > 0, np.copysign(slower, ahead), 0.0)
 
     def _pursuit(self, requested: Array, pace: Array, velocity: Array) -> MotionState:
         """One period along the fastest way to a request that moves on at a pace, or braking where there is none.
@@ -198,6 +209,7 @@ class MotionLimits:
         The way is worked out in the frame of the request, where it stands still at 0.
         """
         state = self.motion.state
+        pace = np.minimum(np.maximum(pace, -PURSUIT * velocity), PURSUIT * velocity)
         self._input.current_position = (state.position - (requested - pace * self._period)).tolist()
         self._input.current_velocity = (state.velocity - pace).tolist()
         self._input.current_acceleration = state.acceleration.tolist()

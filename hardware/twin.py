@@ -139,7 +139,12 @@ class KinematicTwin:
         }
         self._workspace = workspace
         self._bounded = () if workspace is None else self._bounded_sites(workspace)
-        self._jacobians = np.zeros((2, 3, self._model.nv))
+        self._arm_bodies = arm
+        self._reaching = np.nan
+        bodies = self._model.geom_bodyid
+        self._rank = np.lexsort((np.arange(self._model.ngeom), bodies, ~self._arm_geoms)).argsort().tolist()
+        self._jacobian = np.zeros((3, self._model.nv))
+        self._ends = np.zeros(6)
         self._rest: dict[tuple[str, str], float] = {}
         resting: dict[tuple[str, str], float] = {}
         for pose in rest:
@@ -169,35 +174,51 @@ class KinematicTwin:
             The closest pairs first, by slack.
         """
         self._place(position)
-        model, data = self._model, self._data
-        widest = max(self._margins.itself, self._margins.scene, self._margins.keep_out)
-        model.geom_margin[self._arm_geoms] = max(0.0, widest + within)
-        mujoco.mj_collision(model, data)
+        self._reach(max(self._margins.itself, self._margins.scene, self._margins.keep_out) + within)
+        mujoco.mj_collision(self._model, self._data)
         if gradients:
-            mujoco.mj_comPos(model, data)
-        found: list[Proximity] = []
-        seen: set[tuple[str, str]] = set()
-        distances = data.contact.dist
-        geoms = data.contact.geom
-        for index in np.argsort(distances).tolist():
-            first, second = sorted((int(geom) for geom in geoms[index]), key=self._order)
-            pair = self._names[first], self._names[second]
-            margin = self._margin(second, pair)
-            distance = float(distances[index])
-            if pair in seen or distance - margin >= within:
-                continue
-            seen.add(pair)
-            found.append(Proximity(*pair, distance, margin, self._gradient(index) if gradients else None))
-        found += [near for near in self._sides(gradients) if near.slack < within]
+            mujoco.mj_comPos(self._model, self._data)
+        closest: dict[tuple[str, str], Proximity] = {}
+        for first, second in {self._ordered(*geoms) for geoms in self._data.contact.geom.tolist()}:
+            near = self._between(first, second, within, gradients)
+            if near.slack < within and (near.pair not in closest or near.slack < closest[near.pair].slack):
+                closest[near.pair] = near
+        found = [*closest.values(), *(side for side in self._sides(gradients) if side.slack < within)]
         return sorted(found, key=lambda near: near.slack)
 
     def _place(self, position: Array) -> None:
         self._data.qpos[self._addresses] = position
         mujoco.mj_kinematics(self._model, self._data)
 
-    def _order(self, geom: int) -> tuple[bool, int, int]:
+    def _reach(self, reach: float) -> None:
+        """Find whatever is closer to the arm than so many m."""
+        if reach != self._reaching:
+            self._reaching = reach
+            self._model.geom_margin[self._arm_geoms] = reach
+            self._model.body_margin[self._arm_bodies] = reach
+
+    def _ordered(self, first: int, second: int) -> tuple[int, int]:
         """The arm's parts first, from the base outwards."""
-        return not self._arm_geoms[geom], int(self._model.geom_bodyid[geom]), geom
+        return (first, second) if self._rank[first] < self._rank[second] else (second, first)
+
+    def _between(self, first: int, second: int, within: float, gradient: bool) -> Proximity:
+        """How close two geometries are; exactly so, for what contacts say depends on how far they reach."""
+        pair = self._names[first], self._names[second]
+        margin = self._margin(second, pair)
+        ends = self._ends
+        distance = mujoco.mj_geomDistance(self._model, self._data, first, second, margin + within, ends)
+        if not gradient:
+            return Proximity(*pair, distance, margin)
+        apart = np.zeros(len(self._dofs))
+        normal = ends[3:] - ends[:3]
+        length = float(np.linalg.norm(normal))
+        if length > 0:
+            normal *= np.copysign(1.0 / length, distance)
+            for geom, end, sign in ((first, ends[:3], -1.0), (second, ends[3:], 1.0)):
+                body = self._model.geom_bodyid[geom]
+                mujoco.mj_jac(self._model, self._data, self._jacobian, None, end, body)
+                apart += sign * (normal @ self._jacobian[:, self._dofs])
+        return Proximity(*pair, distance, margin, apart)
 
     def _margin(self, second: int, pair: tuple[str, str]) -> float:
         if self._arm_geoms[second]:
@@ -205,14 +226,6 @@ class KinematicTwin:
         else:
             margin = self._margins.keep_out if pair[1].startswith("keep-out") else self._margins.scene
         return min(margin, self._rest.get(pair, np.inf))
-
-    def _gradient(self, contact: int) -> Array:
-        """Of the distance: the normal from one geometry to the other, dotted with how they move apart."""
-        entry = self._data.contact[contact]
-        for jacobian, geom in zip(self._jacobians, entry.geom, strict=True):
-            mujoco.mj_jac(self._model, self._data, jacobian, None, entry.pos, self._model.geom_bodyid[geom])
-        gradient: Array = entry.frame[:3] @ (self._jacobians[1] - self._jacobians[0])[:, self._dofs]
-        return gradient
 
     def _bounded_sites(self, workspace: Workspace) -> tuple[str, ...]:
         for low, high in zip(workspace.low, workspace.high, strict=True):
@@ -237,8 +250,8 @@ class KinematicTwin:
             side = int(np.argmin(inside))
             gradient = None
             if gradients:
-                mujoco.mj_jacSite(self._model, self._data, self._jacobians[0], None, site)
-                gradient = self._jacobians[0][side % 3, self._dofs] * (1.0 if side < 3 else -1.0)
+                mujoco.mj_jacSite(self._model, self._data, self._jacobian, None, site)
+                gradient = self._jacobian[side % 3, self._dofs] * (1.0 if side < 3 else -1.0)
             sides.append(Proximity(name, "workspace", float(inside[side]), 0.0, gradient))
         return sides
 
