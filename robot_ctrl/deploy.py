@@ -41,7 +41,7 @@ from robot_ctrl.realtime.learner_process import (
 from robot_ctrl.realtime.parts import fitted_checkpoint
 from robot_ctrl.realtime.planner_process import PlannerChannels, PlannerSettings, plan
 from robot_ctrl.realtime.rules import LatePlanRules
-from robot_ctrl.realtime.sources import RobotSource, described
+from robot_ctrl.realtime.sources import Bounds, RobotSource, described
 from robot_ctrl.realtime.supervisor import READY_SECONDS, StoppedByFault, StoppedOnRequest, Supervisor
 from robot_ctrl.run_folder import RunFolder
 from robot_ctrl.seeds import derive_seed
@@ -69,6 +69,7 @@ def deploy(
     seed: int = 0,
     name: str | None = None,
     start_speed: float = 0.8,
+    unsure_speed: float = 0.4,
     stop_after: float = 1.0,
     budget: float | None = None,
     caution: Caution | None = None,
@@ -86,6 +87,8 @@ def deploy(
         seed: of start poses and goals, which are drawn as the task draws them.
         name: of the deployment; None takes the robot's.
         start_speed: of the soft start to each episode's start pose, and of parking, rad/s.
+        unsure_speed: of the joints where the model knows nothing, rad/s; it then keeps to the joint positions that it
+            was trained on, too.
         stop_after: seconds without a new plan until the arm stops and latches a fault.
         budget: seconds that one plan may take; None takes two of the task's periods.
         caution: how exploration is bounded.
@@ -112,6 +115,7 @@ def deploy(
             model_period=task.period,
             rules=LatePlanRules(stop_after),
             latch=latch_folder,
+            bounds=learned_bounds(run_folder, unsure_speed),
         )
         planner = PlannerSettings(
             config=config,
@@ -134,6 +138,17 @@ def refuse_while_latched(robot: str, folder: Path | None = None) -> None:
             f"{robot} was stopped ({fault.since}): {fault.reason}. Remove the cause, then "
             f"`robot-ctrl reset-fault {robot}`."
         )
+
+
+def learned_bounds(run: RunFolder, speed: float) -> Bounds:
+    """The box of joint positions that a run's episodes stayed in, and a speed."""
+    seen = np.concatenate(
+        [
+            np.stack([observation.values["joint_position"] for observation in read_episode(path).observations])
+            for path in sorted(run.episodes.glob("episode_?????.mcap"))
+        ]
+    )
+    return Bounds(seen.min(axis=0), seen.max(axis=0), speed)
 
 
 def _check_joints(task: Task, source: RobotSource) -> None:

@@ -23,6 +23,10 @@ Exchange = Callable[[Observation | None], PlanFrom | None]
 """Hands out an observation, None where reading failed, and takes in a new plan."""
 
 
+AT_REST = 1e-6
+"""rad/s; a command that moves no faster rests."""
+
+
 @dataclass(frozen=True)
 class Tick:
     """What one control tick did.
@@ -102,13 +106,18 @@ class ControlTick:
         """Why the arm is braking; None while it is not."""
         return self._stopping
 
+    @property
+    def following(self) -> bool:
+        """Whether plans are followed."""
+        return self._following_since is not None
+
     def hold(self) -> None:
         """Stand where the last command is."""
         self._begin(Hold())
 
     def move_to(self, pose: ArrayLike, speed: float) -> None:
         """Go to a pose in a straight line in joint space."""
-        self._begin(MoveTo(np.asarray(pose, dtype=np.float64), speed, self.period))
+        self._begin(MoveTo(self._sent, np.asarray(pose, dtype=np.float64), speed, self.period))
 
     def follow(self) -> None:
         """Follow plans from now on; until the first one arrives, stand."""
@@ -119,7 +128,7 @@ class ControlTick:
     def brake(self, reason: str, *, fault: bool) -> None:
         """Come to rest; then, if it is a fault, stop the robot for good."""
         if self.fault is None and self._stopping is None:
-            self._begin(Brake(self._robot.spec, self._velocity, self.period))
+            self._begin(Brake(self._robot.spec, self._sent, self._velocity, self.period))
             self._stopping = reason if fault else None
 
     def tick(self, exchange: Exchange) -> Tick:
@@ -143,7 +152,7 @@ class ControlTick:
         standing, plan_age = self._judge(now)
         requested = self._motion.command(now, self._sent)
         try:
-            sent = self._safety.send(self._robot, requested)
+            sent = self._safety.send(self._robot, requested, observation, now)
         except RobotError as error:
             self._failed(error)
             return Tick(now, observation, None, standing, plan_age, self._speed, str(error))
@@ -152,7 +161,11 @@ class ControlTick:
             self._failures = 0
         self._velocity = (sent.sent - self._sent) / self.period
         self._sent = sent.sent
-        if self._stopping is not None and self._motion.done and not self._velocity.any():
+        if self._safety.fault is not None:
+            self._stopping = self._safety.fault
+            if not self._safety.stopping:
+                self.fault = self._safety.fault
+        elif self._stopping is not None and self._motion.done and self._speed < AT_REST:
             self._at_rest(self._stopping)
         return Tick(now, observation, sent, standing, plan_age, self._speed, trouble)
 
@@ -188,7 +201,7 @@ class ControlTick:
         """After braking for a fault: park if that is the policy, then stop for good."""
         pose = self._robot.spec.park_pose
         if self._park_speed is not None and pose is not None and isinstance(self._motion, Brake):
-            self._motion = MoveTo(np.array(pose), self._park_speed, self.period)
+            self._motion = MoveTo(self._sent, np.array(pose), self._park_speed, self.period)
         else:
             self._stop_for_good(reason)
 

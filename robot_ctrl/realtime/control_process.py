@@ -7,6 +7,7 @@ supervisor's pulse stops, it brakes, latches a fault, leaves the robot as its sa
 import gc
 import logging
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,17 +21,18 @@ from hardware.fault_latch import FaultLatch
 from hardware.robot import Array, Observation, Robot
 from robot_ctrl.action_scale import ActionScale
 from robot_ctrl.realtime.channels import Mailbox, Pulse, Ring, StopRequest
-from robot_ctrl.realtime.control import ControlTick, Tick
+from robot_ctrl.realtime.control import AT_REST, ControlTick, Tick
 from robot_ctrl.realtime.planning_messages import EpisodePlan, Seen
 from robot_ctrl.realtime.recording import Close, Event, First, Open, Stepped, Ticked
 from robot_ctrl.realtime.rules import LatePlanRules, Standing
 from robot_ctrl.realtime.sampling import StepSampler
 from robot_ctrl.realtime.schedule import PlanFrom
-from robot_ctrl.realtime.sources import RobotSource
+from robot_ctrl.realtime.sources import Bounds, RobotSource
 
 logger = logging.getLogger(__name__)
 LATENESS_WINDOW = 4096
 STATUS_TICKS = 5
+REALTIME_PRIORITY = 20
 
 
 @dataclass(frozen=True)
@@ -166,6 +168,7 @@ class ControlSettings:
         supervisor_limit: seconds without the supervisor's pulse until the arm stops.
         park_speed: rad/s.
         latch: where faults are kept; None takes the user's state folder.
+        bounds: where and how fast the arm moves while its model is unsure; None for the joints' own limits.
     """
 
     source: RobotSource
@@ -175,6 +178,7 @@ class ControlSettings:
     supervisor_limit: float = 0.5
     park_speed: float = 0.5
     latch: Path | None = None
+    bounds: Bounds | None = None
 
 
 class ControlServer:
@@ -195,9 +199,10 @@ class ControlServer:
         self._settings, self._channels, self._robot, self._clock = settings, channels, robot, clock
         self.latch = FaultLatch(settings.source.name, settings.latch)
         self._constants: Mapping[str, Array] = {}
+        self._trusted = 0.0
         self.control = ControlTick(
             robot,
-            settings.source.filter(robot),
+            settings.source.filter(robot, clock, settings.bounds, self._trust),
             clock,
             scale=settings.scale,
             rules=settings.rules,
@@ -268,7 +273,14 @@ class ControlServer:
         if observation is not None:
             self._channels.seen.put(Seen(episode, observation))
         made: EpisodePlan | None = self._channels.plans.get()
-        return made.plan if made is not None and made.episode == episode else None
+        if made is None or made.episode != episode:
+            return None
+        self._trusted = made.trust
+        return made.plan
+
+    def _trust(self) -> float:
+        """How far the model is trusted; what it does not decide is trusted wholly."""
+        return self._trusted if self.control.following else 1.0
 
     def _record(self, tick: Tick, lateness: float, left_out: int) -> None:
         sampler, episode = self._sampler, self._episode
@@ -329,7 +341,7 @@ class ControlServer:
         ticks = self.status.ticks
         self._lateness[ticks % LATENESS_WINDOW] = lateness
         fault = self.control.fault
-        ready = fault is not None or (self._episode is None and self.control.done and tick.speed == 0.0)
+        ready = fault is not None or (self._episode is None and self.control.done and tick.speed < AT_REST)
         self.status = replace(
             self.status,
             done=ready,
@@ -403,6 +415,7 @@ def control(settings: ControlSettings, channels: ControlChannels) -> None:
         return
     gc.collect()
     gc.freeze()
+    _raise_priority()
     try:
         _serve(server, channels, clock)
     except Exception as error:
@@ -415,6 +428,14 @@ def control(settings: ControlSettings, channels: ControlChannels) -> None:
         logger.exception("the control loop failed")
     finally:
         _release(robot)
+
+
+def _raise_priority() -> None:
+    """Ask for real-time scheduling, so that control preempts planning and learning; ordinary users may not."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(REALTIME_PRIORITY))
+    except (PermissionError, AttributeError):
+        logger.info("no permission for real-time scheduling: ticks may be late on a busy computer")
 
 
 def _serve(server: ControlServer, channels: ControlChannels, clock: Clock) -> None:

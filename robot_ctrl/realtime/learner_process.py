@@ -14,7 +14,7 @@ from models.calibration import calibrate
 from models.ensemble import ProbabilisticEnsemble
 from models.transitions import Transitions
 from robot_ctrl.config import RunConfig
-from robot_ctrl.dataset import Dataset, transitions_of
+from robot_ctrl.dataset import transitions_of
 from robot_ctrl.episodes import read_episode
 from robot_ctrl.realtime.channels import Mailbox, Pulse, StopRequest
 from robot_ctrl.realtime.parts import load_task_and_model
@@ -107,7 +107,6 @@ class Learner:
         """Learn from the first so many episodes; writes a checkpoint if the model was fitted.
 
         Raises:
-            RunError: if a recording of the run is gone.
             ValueError: if the model cannot be fitted.
         """
         started = time.perf_counter()
@@ -149,10 +148,11 @@ class Learner:
 
     def _read_run(self) -> Transitions:
         folder = RunFolder(self._settings.run)
-        dataset = Dataset(self._task, self._model.device)
-        for number in range(len(folder.read_metrics())):
-            dataset.add(folder.episode_path(number), folder.unfinished_attempts(number))
-        return dataset.transitions()
+        numbers = range(len(folder.read_metrics()))
+        episodes = [read_episode(folder.episode_path(number)) for number in numbers]
+        return Transitions.concatenate(
+            [transitions_of(self._task, episode, number, self._model.device) for number, episode in enumerate(episodes)]
+        )
 
 
 def _renumbered(part: Transitions, number: int) -> Transitions:

@@ -49,7 +49,7 @@ def _park(source: RobotSource, robot: Robot, clock: Clock, speed: float) -> None
         return
     control = ControlTick(
         robot,
-        source.filter(robot),
+        source.filter(robot, clock),
         clock,
         scale=ActionScale.delta(robot.spec, speed, 1.0),
         rules=LatePlanRules(),

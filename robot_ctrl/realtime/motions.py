@@ -13,6 +13,9 @@ GENTLE_SECONDS = 0.25
 
 ARRIVED = 1e-6
 
+WAITS = 10.0
+"""Steps that a motion to a pose may be ahead of what was sent."""
+
 LEAD = 3.0
 """Periods of the model at full action that a plan's command may be ahead of what was sent."""
 
@@ -44,6 +47,7 @@ class MoveTo:
     """A straight line in joint space at one speed: soft starts, and parking.
 
     Args:
+        start: (nu,) the command to start from.
         pose: (nu,) where to go, in command units.
         speed: of the joint that has the farthest to go, rad/s.
         period: seconds between ticks.
@@ -52,22 +56,24 @@ class MoveTo:
         ValueError: if the speed is not positive.
     """
 
-    def __init__(self, pose: Array, speed: float, period: float) -> None:
+    def __init__(self, start: Array, pose: Array, speed: float, period: float) -> None:
         if not speed > 0:
             raise ValueError(f"the speed of a motion is {speed}; it must be above 0.")
-        self._pose, self._step = pose, speed * period
+        self._wanted, self._pose, self._step = start.copy(), pose, speed * period
         self._left = np.inf
 
     @property
     def done(self) -> bool:
-        """Whether the last command was the pose."""
+        """Whether the last command was sent from the pose."""
         return self._left <= ARRIVED
 
     def command(self, now: float, previous: Array) -> Array:
-        """One step closer."""
-        ahead = self._pose - previous
-        self._left = float(np.abs(ahead).max())
-        return previous + ahead * min(1.0, self._step / max(self._left, ARRIVED))
+        """One step further; a filter that holds back is waited for."""
+        self._left = float(np.abs(self._pose - previous).max())
+        ahead = self._pose - self._wanted
+        if np.abs(self._wanted - previous).max() <= WAITS * self._step:
+            self._wanted = self._wanted + ahead * min(1.0, self._step / max(float(np.abs(ahead).max()), ARRIVED))
+        return self._wanted
 
 
 class Follow:
@@ -110,12 +116,13 @@ class Brake:
 
     Args:
         spec: the robot's limits.
-        velocity: (nu,) of the command when braking begins, rad/s.
+        start: (nu,) the command when braking begins.
+        velocity: (nu,) its velocity then, rad/s.
         period: seconds between ticks.
     """
 
-    def __init__(self, spec: RobotSpec, velocity: Array, period: float) -> None:
-        self._velocity = velocity.copy()
+    def __init__(self, spec: RobotSpec, start: Array, velocity: Array, period: float) -> None:
+        self._wanted, self._velocity = start.copy(), velocity.copy()
         self._change = period * np.array(
             [joint.acceleration or (joint.velocity or 1.0) / GENTLE_SECONDS for joint in spec.joints]
         )
@@ -123,11 +130,12 @@ class Brake:
 
     @property
     def done(self) -> bool:
-        """Whether the command has come to rest."""
+        """Whether what is asked for has come to rest."""
         return not self._velocity.any()
 
     def command(self, now: float, previous: Array) -> Array:
         """One tick slower."""
         slower = np.maximum(np.abs(self._velocity) - self._change, 0.0)
         self._velocity = np.sign(self._velocity) * slower
-        return previous + self._velocity * self._period
+        self._wanted = self._wanted + self._velocity * self._period
+        return self._wanted

@@ -90,7 +90,7 @@ class PlannerSettings:
         config: the run's configuration.
         run: the run whose last model it starts with.
         budget: seconds that one plan may take.
-        caution: how exploration is bounded.
+        caution: how doubt bounds exploration.
         threads: for tensor work.
     """
 
@@ -160,10 +160,11 @@ class PlannerServer:
         state = self._task.state(observation)
         doubt = self._doubt(state)
         planned = self._planner.plan(observation)
-        planned = replace(planned, plan=self._settings.caution.bounded(planned.plan, doubt))
         published = self._planner.published(planned)
         plan = replace(published.plan, proposal=None)
-        self._channels.plans.put(EpisodePlan(episode, replace(published, plan=plan)))
+        self._channels.plans.put(
+            EpisodePlan(episode, replace(published, plan=plan), self._settings.caution.trust(doubt))
+        )
         seconds = plan.computed_at - planned.began
         self._channels.records.put(PlanMade(plan.computed_at, episode, plan, seconds * 1e3))
         missed = planned.deadline is not None and plan.computed_at > planned.deadline

@@ -16,7 +16,8 @@ class Seen:
 
 @dataclass(frozen=True)
 class EpisodePlan:
-    """A plan for an episode."""
+    """A plan for an episode, and how far the model that made it is trusted where the robot is now, in [0, 1]."""
 
     episode: int
     plan: PlanFrom
+    trust: float

@@ -1,15 +1,47 @@
 """Where control and supervisor get their robot from; free of torch, and picklable."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from hardware.clock import Clock
 from hardware.errors import RobotFileError
-from hardware.robot import Robot, RobotSpec
+from hardware.exploration import Exploration
+from hardware.monitor import Monitor
+from hardware.robot import Array, Robot, RobotSpec
 from hardware.robot_file import RobotDescription, load_description, make_robot
 from hardware.safety import SafetyFilter
+from hardware.twin import KinematicTwin
 
 SafePolicy = Literal["hold", "park", "torque_off"]
+
+
+TRACKING_ERROR, TRACKING_TIME = 0.4, 0.5
+"""rad that a joint may be from its command, and s for which it may: a joint that is stuck or blocked is neither."""
+
+HOTTEST = 65.0
+"""°C; bus servos give up at 70 °C."""
+
+OLDEST = 0.25
+"""s that what is acted on may be old."""
+
+LARGEST_JUMP = 0.5
+"""rad that a request may be from the command before it."""
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Where and how fast an arm moves while its model is unsure.
+
+    Attributes:
+        low: (nu,) smallest joint positions, rad.
+        high: (nu,) largest joint positions, rad.
+        speed: rad/s.
+    """
+
+    low: Array
+    high: Array
+    speed: float
 
 
 class RobotSource(Protocol):
@@ -39,8 +71,17 @@ class RobotSource(Protocol):
         """The robot, not connected."""
         ...
 
-    def filter(self, robot: Robot) -> SafetyFilter:
-        """The filter that every command goes through."""
+    def filter(
+        self, robot: Robot, clock: Clock, bounds: Bounds | None = None, trust: Callable[[], float] = lambda: 1.0
+    ) -> SafetyFilter:
+        """The filter that every command goes through.
+
+        Args:
+            robot: what it sends to.
+            clock: what ages are measured on.
+            bounds: where and how fast the robot moves while its model is unsure.
+            trust: how far the model is trusted now, in [0, 1].
+        """
         ...
 
 
@@ -80,9 +121,23 @@ class DescribedArm:
         """The arm, not connected."""
         return make_robot(self.description, self.port, clock)
 
-    def filter(self, robot: Robot) -> SafetyFilter:
-        """The filter with the limits of its file."""
-        return SafetyFilter(robot.spec)
+    def filter(
+        self, robot: Robot, clock: Clock, bounds: Bounds | None = None, trust: Callable[[], float] = lambda: 1.0
+    ) -> SafetyFilter:
+        """The filter with the limits of its file, the collision checks of its twin, and a monitor."""
+        spec, twin = robot.spec, None
+        if self.description.twin is not None:
+            rest = [] if spec.park_pose is None else [spec.park_pose]
+            twin = KinematicTwin(self.description.twin, [joint.name for joint in spec.joints], rest=rest)
+        return SafetyFilter(
+            spec,
+            twin=twin,
+            monitor=Monitor(spec, tracking_error=TRACKING_ERROR, tracking_time=TRACKING_TIME, temperature=HOTTEST),
+            exploration=None if bounds is None else Exploration(bounds.low, bounds.high, bounds.speed, trust),
+            max_age=OLDEST,
+            largest_jump=LARGEST_JUMP,
+            clock=clock,
+        )
 
 
 @dataclass(frozen=True)
@@ -114,7 +169,9 @@ class SimulatedArm:
 
         return so101(control_rate=self.control_rate, clock=_Unwaiting(clock))
 
-    def filter(self, robot: Robot) -> SafetyFilter:
+    def filter(
+        self, robot: Robot, clock: Clock, bounds: Bounds | None = None, trust: Callable[[], float] = lambda: 1.0
+    ) -> SafetyFilter:
         """The filter with the robot's own limits."""
         return SafetyFilter(robot.spec)
 
