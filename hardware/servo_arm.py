@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -378,26 +378,16 @@ class ServoArm:
             )
         return parked
 
-    def _release(self, bus: SerialBus, servos: list[int] | None = None) -> list[str]:
+    def _release(self, bus: SerialBus, servos: Iterable[int] | None = None) -> list[str]:
         """Switch torque off on every servo, whatever the others do; what failed, for people."""
         self._readings.expects_torque = False
-        return self._on_every_servo(bus, "torque_enable", list(bus.tables) if servos is None else servos)
+        return _set_to_zero(bus, "torque_enable", bus.tables if servos is None else servos)
 
     def _leave_on(self, bus: SerialBus) -> list[str]:
         """Let the servos hold on without us: no watchdog may stop them."""
         if self._description.bus_watchdog is None:
             return []
-        return self._on_every_servo(bus, "bus_watchdog", list(bus.tables))
-
-    def _on_every_servo(self, bus: SerialBus, register: str, servos: list[int]) -> list[str]:
-        """Set a register of each servo to 0; what failed, for people."""
-        failures = []
-        for servo in servos:
-            try:
-                bus.write_count(servo, register, 0)
-            except RobotError as error:
-                failures.append(f"{register} of {bus.describe(servo)} could not be set to 0 ({error})")
-        return failures
+        return _set_to_zero(bus, "bus_watchdog", bus.tables)
 
     def _in_error(self, bus: SerialBus) -> list[int]:
         """The servos that report a hardware error now."""
@@ -425,3 +415,35 @@ class ServoArm:
                 raise ConnectionLostError(f"{self._spec.name}: {self._lost}")
             raise NotConnectedError(f"{self._spec.name} is not connected; call connect() first")
         return self._bus
+
+
+def release(description: RobotDescription, port: str | Port | None = None, clock: Clock | None = None) -> list[str]:
+    """Switch the torque of an arm's servos off, without connecting: for when some servo does not let us.
+
+    Args:
+        description: the arm.
+        port: where it is, or an open line, instead of what the description says.
+        clock: what deadlines are on.
+
+    Returns:
+        What failed, for people; every servo was tried.
+
+    Raises:
+        PortError: if the port cannot be opened, or another program holds it.
+    """
+    bus = open_bus(description, port, clock)
+    try:
+        return _set_to_zero(bus, "torque_enable", bus.tables)
+    finally:
+        bus.close()
+
+
+def _set_to_zero(bus: SerialBus, register: str, servos: Iterable[int]) -> list[str]:
+    """Set a register of each servo to 0, whatever happens with the others; what failed, for people."""
+    failures = []
+    for servo in servos:
+        try:
+            bus.write_count(servo, register, 0)
+        except RobotError as error:
+            failures.append(f"{register} of {bus.describe(servo)} could not be set to 0 ({error})")
+    return failures

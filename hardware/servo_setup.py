@@ -90,7 +90,7 @@ class ServoSetup:
             expected = self._bus.tables[servo]
             if identity.model_number != expected.model_number:
                 raise ServoSetupError(
-                    f"{self._bus.describe(servo)} is an {model_name(identity.model_number)}; the robot's file says "
+                    f"{self._bus.describe(servo)} answers as {model_name(identity.model_number)}; the robot's file says "
                     f"{expected.name}: correct 'model', or connect the right arm"
                 )
             self._bus.sync_write("status_return_level", {servo: expected["status_return_level"].initial})
