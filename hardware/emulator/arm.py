@@ -95,6 +95,8 @@ class EmulatedArm:
         wire: its bus.
         cut: whether the port is gone.
         renamed: whether it comes back under another name.
+        busy: whether another program holds the port.
+        forbidden: whether the user may not open the port.
 
     Args:
         model: the MJCF file of its body.
@@ -125,7 +127,7 @@ class EmulatedArm:
         options = plant or PlantOptions()
         self.joints = tuple(dict.fromkeys(place.joint for place in places))
         self.plant = Plant(model, self.joints, options, time=time, seed=seed)
-        self.cut = self.renamed = False
+        self.cut = self.renamed = self.busy = self.forbidden = False
         self._places = tuple(places)
         self._servos = [self._make_servo(place, baudrate, time) for place in places]
         self._ghosts: dict[str, DynamixelServo | FeetechServo] = {}
@@ -330,7 +332,11 @@ class EmulatedArm:
 
     def _set(self, fault: Fault, on: bool, time: float) -> None:
         """Faults that last: begin or end one."""
-        if fault.name in PORT_FAULTS:
+        if fault.name == "port-busy":
+            self.busy = on
+        elif fault.name == "permission-denied":
+            self.forbidden = on
+        elif fault.name in PORT_FAULTS:
             self.cut, self.renamed = on, fault.name == "port-renamed"
             self.wire.drop()
         elif fault.name == "echo":

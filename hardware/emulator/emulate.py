@@ -44,10 +44,11 @@ def emulate(
         EmulatorError: if the robot has no servo bus or no MJCF model, or the process cannot start.
         ValueError: if a fault does not exist.
     """
+    places = _places(description)
     settings = EmulatorSettings(
         name=description.name,
         model=_model(description),
-        places=_places(description),
+        places=places,
         baudrate=description.baudrate,
         link=link or fresh_link(description.name),
         plant=plant or PlantOptions(),
@@ -81,9 +82,10 @@ def emulate_in_memory(
         EmulatorError: if the robot has no servo bus or no MJCF model.
         ValueError: if its MJCF model does not fit its joints.
     """
+    places = _places(description)
     arm = EmulatedArm(
         _model(description),
-        _places(description),
+        places,
         plant=plant,
         wire=wire,
         baudrate=description.baudrate,

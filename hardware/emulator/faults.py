@@ -12,6 +12,8 @@ PORT_FAULTS: Mapping[str, str] = MappingProxyType(
     {
         "cable-pulled": "the port vanishes with an input/output error; it comes back when the fault ends",
         "port-renamed": "the port vanishes and comes back under another device name, by-id link kept",
+        "port-busy": "another program holds the port: nobody can open it",
+        "permission-denied": "the user may not open the port (root always may)",
     }
 )
 """Faults of the port itself."""

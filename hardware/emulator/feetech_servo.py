@@ -291,7 +291,11 @@ def _obey(servo: FeetechServo, packet: Packet, time: float) -> bytes | None:
     if packet.code == Instruction.PING:
         return b""
     if packet.code == Instruction.READ:
-        return servo.read(parameters[0], parameters[1]) if len(parameters) == 2 and parameters[1] <= _LONGEST_READ else None
+        return (
+            servo.read(parameters[0], parameters[1])
+            if len(parameters) == 2 and parameters[1] <= _LONGEST_READ
+            else None
+        )
     if packet.code in (Instruction.WRITE, Instruction.REG_WRITE):
         if len(parameters) < 2:
             return None

@@ -75,6 +75,11 @@ class Plant:
         return float(self.model.opt.timestep)
 
     @property
+    def cameras(self) -> list[str]:
+        """The names of the model's cameras."""
+        return [self.model.camera(index).name for index in range(self.model.ncam)]
+
+    @property
     def positions(self) -> Array:
         """(nu,) true joint positions, rad."""
         return np.array(self.data.qpos[self._position_at])

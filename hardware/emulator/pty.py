@@ -6,7 +6,6 @@ import fcntl
 import os
 import struct
 import tempfile
-import termios
 import tty
 from pathlib import Path
 
@@ -14,6 +13,7 @@ _TCGETS2 = 0x802C542A
 _TERMIOS2_SIZE = 44
 _SPEED_AT = 40
 _CHUNK = 4096
+_MODE = 0o620
 _PREFIX = "robot-ctrl-emulator-"
 
 
@@ -62,6 +62,15 @@ class PtyPort:
         fresh.symlink_to(os.ttyname(self._slave))
         fresh.replace(self.link)
 
+    def hold(self, held: bool) -> None:
+        """Lock the device as another program would, if no host has it open; or let it go."""
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(self._slave, fcntl.LOCK_EX | fcntl.LOCK_NB if held else fcntl.LOCK_UN)
+
+    def forbid(self, forbidden: bool) -> None:
+        """Take the right to open the device away, or give it back."""
+        os.fchmod(self._slave, 0 if forbidden else _MODE)
+
     def close(self, *, rename: bool = False) -> None:
         """Take the device away: a host that has it open gets an input/output error.
 
@@ -107,8 +116,3 @@ class PtyPort:
         """Give bytes to the host; what does not fit into its buffer is lost, as on a real line."""
         with contextlib.suppress(BlockingIOError):
             os.write(self._master, data)
-
-    def discard(self) -> None:
-        """Forget bytes that no host has read."""
-        with contextlib.suppress(termios.error):
-            termios.tcflush(self._slave, termios.TCIFLUSH)

@@ -17,6 +17,7 @@ from hardware.emulator.arm import EmulatedArm
 from hardware.emulator.camera import CameraProcess
 from hardware.emulator.pty import PtyPort
 from hardware.emulator.settings import EmulatorSettings
+from hardware.names import unknown
 
 _TICK = 0.020
 _FAR_BEHIND = 0.5
@@ -46,11 +47,14 @@ class PortServer:
         self._control = control
         self._port = PtyPort(settings.link)
         self._port.open()
+        self._barred = (False, False)
         self._cameras: list[CameraProcess] = []
         try:
             for fault in settings.faults:
                 self._arm.inject(fault, now)
             for stream in settings.cameras:
+                if stream.name not in self._arm.plant.cameras:
+                    raise ValueError(unknown(f"camera in {settings.model.name}", stream.name, self._arm.plant.cameras))
                 self._cameras.append(CameraProcess(settings.model, settings.plant.payload, stream))
         except BaseException:
             self.close()
@@ -91,14 +95,21 @@ class PortServer:
             self._port.write(reply)
         for camera in self._cameras:
             camera.show(self._arm.plant.data.qpos.copy(), now)
-        self._follow_cable()
+        self._follow_faults()
         return self._obey(now) if self._control in ready else True
 
-    def _follow_cable(self) -> None:
+    def _follow_faults(self) -> None:
+        """Do to the port what the arm's faults say."""
         if self._arm.cut and self._port.is_open:
             self._port.close(rename=self._arm.renamed)
         elif not self._arm.cut and not self._port.is_open:
             self._port.open()
+            self._barred = (False, False)
+        barred = (self._arm.busy, self._arm.forbidden)
+        if self._port.is_open and barred != self._barred:
+            self._barred = barred
+            self._port.hold(self._arm.busy)
+            self._port.forbid(self._arm.forbidden)
 
     def _obey(self, now: float) -> bool:
         """Carry out one order; whether to go on."""

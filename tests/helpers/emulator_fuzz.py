@@ -72,7 +72,7 @@ class Victim:
         heard = self._parse().feed(whole) or any(self._parse().feed(data) for data, _ in sequence)
         if not heard:
             assert self._eeprom() == before, "noise was written to EEPROM"
-        bench.wait(0.06)
+        bench.arm.wire.drop()
         if bench.arm.servo(JOINTS[0]).id != 1 or bench.arm.servo(JOINTS[0]).baudrate != 1_000_000:
             self.bench = Bench(self._model)
         if not all(math.isfinite(position) for position in bench.arm.status(bench.clock.now()).position):
