@@ -102,9 +102,7 @@ class MotionLimits:
         since = self.motion.since + self._period
         return Motion(self.motion.stop.at(since), self.motion.stop, since)
 
-    def towards(
-        self, requested: Array, low: Array, high: Array, velocity: Array, pace: Array | None = None
-    ) -> Motion:
+    def towards(self, requested: Array, low: Array, high: Array, velocity: Array, pace: Array | None = None) -> Motion:
         """The next motion towards a request.
 
         Args:

@@ -1,40 +1,23 @@
 """An arm's geometry: where its parts are for given joint positions, and how close they come to one another.
 
-Nothing is simulated. MuJoCo's forward kinematics and collision detection run on the arm's MJCF, whose arm is made
-solid: parts that may pass through one another in a simulation count here.
+Nothing is simulated. MuJoCo's forward kinematics and distances run on the arm's MJCF, and all of the arm is solid:
+parts that may pass through one another in a simulation count here.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import mujoco
 import numpy as np
 
 from hardware.names import unknown
-from hardware.points import object_names
 from hardware.robot import Array
+from hardware.twin_model import KEEP_OUT, SolidArm, Sphere, joint_id
 
 _ARMS = Path(__file__).parent / "arms"
-_ARM, _SCENE = 1, 2
 _REST_SLACK = 0.001
 """m; how much closer than at rest parts may come that rest closer than their margin."""
-
-
-@dataclass(frozen=True)
-class Sphere:
-    """A ball that no part of the arm may enter: a keep-out zone.
-
-    Attributes:
-        name: what to call it in messages.
-        centre: in the world, m.
-        radius: m.
-    """
-
-    name: str
-    centre: tuple[float, float, float]
-    radius: float
 
 
 @dataclass(frozen=True)
@@ -125,38 +108,25 @@ class KinematicTwin:
         margins: Margins | None = None,
     ) -> None:
         self._margins = margins or Margins()
-        self._model, arm, names = _compiled(_path(model), joints, keep_out)
-        self._data = mujoco.MjData(self._model)
-        self._joints = [_joint(self._model, name) for name in joints]
-        self._addresses = self._model.jnt_qposadr[self._joints]
-        self._dofs = self._model.jnt_dofadr[self._joints]
-        self._arm_geoms = np.isin(self._model.geom_bodyid, arm)
-        self._names = names
-        self._sites = {
-            self._model.site(site).name: site
-            for site in range(self._model.nsite)
-            if self._model.site_bodyid[site] in arm
-        }
+        self._widest = max(self._margins.itself, self._margins.scene, self._margins.keep_out)
+        self._solid = SolidArm(_path(model), joints[0], keep_out)
+        compiled = self._solid.model
+        ids = [joint_id(compiled, name) for name in joints]
+        self._addresses, self._dofs = compiled.jnt_qposadr[ids], compiled.jnt_dofadr[ids]
+        bodies = compiled.site_bodyid.tolist()
+        self._sites = {compiled.site(site).name: site for site, body in enumerate(bodies) if body in self._solid.arm}
+        self._jacobian = np.zeros((3, compiled.nv))
+        self._ends = np.zeros(6)
         self._workspace = workspace
         self._bounded = () if workspace is None else self._bounded_sites(workspace)
-        self._arm_bodies = arm
-        self._reaching = np.nan
-        bodies = self._model.geom_bodyid
-        self._rank = np.lexsort((np.arange(self._model.ngeom), bodies, ~self._arm_geoms)).argsort().tolist()
-        self._jacobian = np.zeros((3, self._model.nv))
-        self._ends = np.zeros(6)
         self._rest: dict[tuple[str, str], float] = {}
-        resting: dict[tuple[str, str], float] = {}
         for pose in rest:
-            for near in self.collisions(np.asarray(pose, dtype=np.float64)):
-                if not near.second.startswith("keep-out"):
-                    resting[near.pair] = min(resting.get(near.pair, np.inf), near.distance - _REST_SLACK)
-        self._rest = resting
+            self._allow(np.asarray(pose, dtype=np.float64))
 
     def site_positions(self, position: Array) -> dict[str, Array]:
         """The (3,) world positions of the arm's sites by name, m, for joint positions (nu,)."""
-        self._place(position)
-        return {name: self._data.site_xpos[site].copy() for name, site in self._sites.items()}
+        self._solid.place(self._addresses, position)
+        return {name: self._solid.data.site_xpos[site].copy() for name, site in self._sites.items()}
 
     def collisions(self, position: Array) -> list[Proximity]:
         """What is closer than its margin at joint positions (nu,), the worst first."""
@@ -173,59 +143,49 @@ class KinematicTwin:
         Returns:
             The closest pairs first, by slack.
         """
-        self._place(position)
-        self._reach(max(self._margins.itself, self._margins.scene, self._margins.keep_out) + within)
-        mujoco.mj_collision(self._model, self._data)
-        if gradients:
-            mujoco.mj_comPos(self._model, self._data)
-        closest: dict[tuple[str, str], Proximity] = {}
-        for first, second in {self._ordered(*geoms) for geoms in self._data.contact.geom.tolist()}:
-            near = self._between(first, second, within, gradients)
-            if near.slack < within and (near.pair not in closest or near.slack < closest[near.pair].slack):
-                closest[near.pair] = near
-        found = [*closest.values(), *(side for side in self._sides(gradients) if side.slack < within)]
+        solid = self._solid
+        solid.place(self._addresses, position)
+        reach = self._widest + within
+        closest: dict[tuple[str, str], tuple[float, tuple[int, int]]] = {}
+        for geoms in solid.close_pairs(reach):
+            pair = solid.names[geoms[0]], solid.names[geoms[1]]
+            distance = solid.distance(*geoms, reach)
+            if distance < reach and distance < closest.get(pair, (np.inf,))[0]:
+                closest[pair] = distance, geoms
+        found = []
+        for pair, (distance, geoms) in closest.items():
+            margin = self._margin(geoms[1], pair)
+            if distance - margin < within:
+                gradient = self._gradient(geoms, reach) if gradients else None
+                found.append(Proximity(*pair, distance, margin, gradient))
+        found += [side for side in self._sides(gradients) if side.slack < within]
         return sorted(found, key=lambda near: near.slack)
 
-    def _place(self, position: Array) -> None:
-        self._data.qpos[self._addresses] = position
-        mujoco.mj_kinematics(self._model, self._data)
+    def _margin(self, second: int, pair: tuple[str, str]) -> float:
+        if pair[1].startswith(KEEP_OUT):
+            return self._margins.keep_out
+        margin = self._margins.itself if self._solid.is_arm(second) else self._margins.scene
+        return min(margin, self._rest.get(pair, np.inf))
 
-    def _reach(self, reach: float) -> None:
-        """Find whatever is closer to the arm than so many m."""
-        if reach != self._reaching:
-            self._reaching = reach
-            self._model.geom_margin[self._arm_geoms] = reach
-            self._model.body_margin[self._arm_bodies] = reach
+    def _allow(self, pose: Array) -> None:
+        """Let parts come as close as they are in a pose."""
+        for near in self.collisions(pose):
+            self._rest[near.pair] = near.distance - _REST_SLACK
 
-    def _ordered(self, first: int, second: int) -> tuple[int, int]:
-        """The arm's parts first, from the base outwards."""
-        return (first, second) if self._rank[first] < self._rank[second] else (second, first)
-
-    def _between(self, first: int, second: int, within: float, gradient: bool) -> Proximity:
-        """How close two geometries are; exactly so, for what contacts say depends on how far they reach."""
-        pair = self._names[first], self._names[second]
-        margin = self._margin(second, pair)
-        ends = self._ends
-        distance = mujoco.mj_geomDistance(self._model, self._data, first, second, margin + within, ends)
-        if not gradient:
-            return Proximity(*pair, distance, margin)
-        apart = np.zeros(len(self._dofs))
+    def _gradient(self, geoms: tuple[int, int], reach: float) -> Array:
+        """Of a distance: how the closest points move apart along the line between them."""
+        solid, ends = self._solid, self._ends
+        distance = solid.distance(*geoms, reach, ends)
+        gradient = np.zeros(len(self._dofs))
         normal = ends[3:] - ends[:3]
         length = float(np.linalg.norm(normal))
         if length > 0:
             normal *= np.copysign(1.0 / length, distance)
-            for geom, end, sign in ((first, ends[:3], -1.0), (second, ends[3:], 1.0)):
-                body = self._model.geom_bodyid[geom]
-                mujoco.mj_jac(self._model, self._data, self._jacobian, None, end, body)
-                apart += sign * (normal @ self._jacobian[:, self._dofs])
-        return Proximity(*pair, distance, margin, apart)
-
-    def _margin(self, second: int, pair: tuple[str, str]) -> float:
-        if self._arm_geoms[second]:
-            margin = self._margins.itself
-        else:
-            margin = self._margins.keep_out if pair[1].startswith("keep-out") else self._margins.scene
-        return min(margin, self._rest.get(pair, np.inf))
+            for geom, end, sign in zip(geoms, (ends[:3], ends[3:]), (-1.0, 1.0), strict=True):
+                body = solid.model.geom_bodyid[geom]
+                mujoco.mj_jac(solid.model, solid.data, self._jacobian, None, end, body)
+                gradient += sign * (normal @ self._jacobian[:, self._dofs])
+        return gradient
 
     def _bounded_sites(self, workspace: Workspace) -> tuple[str, ...]:
         for low, high in zip(workspace.low, workspace.high, strict=True):
@@ -245,12 +205,12 @@ class KinematicTwin:
         for name in self._bounded:
             assert self._workspace is not None
             site = self._sites[name]
-            where = self._data.site_xpos[site]
+            where = self._solid.data.site_xpos[site]
             inside = np.concatenate((where - self._workspace.low, self._workspace.high - where))
             side = int(np.argmin(inside))
             gradient = None
             if gradients:
-                mujoco.mj_jacSite(self._model, self._data, self._jacobian, None, site)
+                mujoco.mj_jacSite(self._solid.model, self._solid.data, self._jacobian, None, site)
                 gradient = self._jacobian[side % 3, self._dofs] * (1.0 if side < 3 else -1.0)
             sides.append(Proximity(name, "workspace", float(inside[side]), 0.0, gradient))
         return sides
@@ -262,71 +222,3 @@ def _path(model: str | Path) -> Path:
         packaged = ", ".join(sorted(file.stem for file in _ARMS.glob("*.xml")))
         raise ValueError(f"there is no MJCF file {path.absolute()} for the twin; give a path, or one of {packaged}")
     return path
-
-
-def _compiled(
-    path: Path, joints: Sequence[str], keep_out: Sequence[Sphere]
-) -> tuple[Any, list[int], Mapping[int, str]]:
-    """The model with a solid arm, the ids of the arm's bodies, and what to call each geometry."""
-    spec = mujoco.MjSpec.from_file(str(path))
-    plain = spec.compile()
-    root = _root(plain, _joint(plain, joints[0]))
-    arm = [body for body in range(plain.nbody) if _root_of_body(plain, body) == root]
-    moving = plain.body_weldid != 0
-    for body in spec.bodies:
-        index = plain.body(body.name).id if body.name else 0
-        solid = [geom for geom in body.geoms if geom.contype or geom.conaffinity]
-        for geom in body.geoms:
-            if index in arm:
-                on = geom in solid or not solid
-                geom.contype, geom.conaffinity = (_ARM, _ARM | _SCENE) if on else (0, 0)
-            else:
-                geom.contype, geom.conaffinity = (_SCENE if geom in solid and not moving[index] else 0), 0
-            geom.margin = 0.0
-    for index in arm:
-        if moving[index] and plain.body_weldid[plain.body_parentid[index]] == 0:
-            for fixed in arm:
-                if not moving[fixed]:
-                    spec.add_exclude(bodyname1=plain.body(fixed).name, bodyname2=plain.body(index).name)
-    for sphere in keep_out:
-        _add_sphere(spec, sphere)
-    model = spec.compile()
-    names = {}
-    for geom in range(model.ngeom):
-        body = int(model.geom_bodyid[geom])
-        names[geom] = model.body(body).name if body in arm else model.geom(geom).name or model.body(body).name
-    return model, arm, names
-
-
-def _add_sphere(spec: Any, sphere: Sphere) -> None:
-    if not (sphere.radius > 0 and np.isfinite([*sphere.centre, sphere.radius]).all()):
-        raise ValueError(
-            f"keep-out sphere {sphere.name!r} has centre {sphere.centre} and radius {sphere.radius}; all must be "
-            f"finite and the radius above 0"
-        )
-    spec.worldbody.add_geom(
-        name=f"keep-out {sphere.name}",
-        type=mujoco.mjtGeom.mjGEOM_SPHERE,
-        pos=sphere.centre,
-        size=[sphere.radius, 0, 0],
-        contype=_SCENE,
-        conaffinity=0,
-    )
-
-
-def _joint(model: Any, name: str) -> int:
-    index: int = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_JOINT, name)
-    if index < 0:
-        raise ValueError(unknown("joint", name, object_names(model, mujoco.mjtObj.mjOBJ_JOINT, model.njnt)))
-    return index
-
-
-def _root(model: Any, joint: int) -> int:
-    return _root_of_body(model, int(model.jnt_bodyid[joint]))
-
-
-def _root_of_body(model: Any, body: int) -> int:
-    """The child of the world that carries a body."""
-    while body != 0 and model.body_parentid[body] != 0:
-        body = int(model.body_parentid[body])
-    return body
