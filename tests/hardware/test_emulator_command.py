@@ -50,7 +50,7 @@ def test_it_prints_its_port_takes_faults_and_ends_with_ctrl_c(start):
         port.write(feetech.ping(1))
         port.read(6)
     output = ""
-    while "wrong-model" not in output:
+    while "changed-eeprom" not in output:
         assert (line := process.stdout.readline()), output
         output += line
     process.send_signal(signal.SIGINT)
