@@ -2,8 +2,10 @@
 
 The 1 kHz control loop runs in franky's own thread; commands are handed to it, and it never waits for Python:
 
-- position commands are tracked by a joint impedance controller, u = K (q − q_ref) + D (q̇ − q̇_ref) and the Coriolis
-  torques, with the torque rate limited to 1 N·m a millisecond; q̇_ref is the rate at which the commands change;
+- position commands are tracked by a joint impedance controller, τ = K (q_ref − q) + D (q̇_ref − q̇) and the Coriolis
+  torques, with the torque rate limited to 1 N·m a millisecond; q̇_ref is the rate at which the commands change, and
+  q_ref stays so close to where the arm is that K (q_ref − q) is at most half of what the joint can: a stiff
+  controller that asks for more than the torque and its rate allow makes the arm swing;
 - velocity commands go to libfranka's joint velocity interface, smoothed by ruckig.
 
 A dead-man is part of every command, and the control thread itself watches it: when no new command arrives within
@@ -32,7 +34,7 @@ from hardware.errors import (
     StoppedError,
 )
 from hardware.franka_errors import FORCE_THRESHOLDS, TORQUE_THRESHOLDS, explain, raised_flags
-from hardware.franka_limits import ACCELERATION, JERK, JOINT_NAMES, VELOCITY
+from hardware.franka_limits import ACCELERATION, JERK, JOINT_NAMES, TORQUE, VELOCITY
 from hardware.robot import Array, Observation, RobotSpec, SentAction
 from hardware.robot_file import Points
 
@@ -49,6 +51,8 @@ STIFFNESS = np.array([600.0, 600.0, 600.0, 600.0, 250.0, 150.0, 50.0])
 """N·m/rad of the impedance controller; as in libfranka's joint impedance example."""
 DAMPING = np.array([50.0, 50.0, 50.0, 50.0, 30.0, 25.0, 15.0])
 """N·m·s/rad of the impedance controller; as there."""
+LEASH = 0.5 * TORQUE / STIFFNESS
+"""rad; how far ahead of the measured position the impedance controller's reference may be."""
 CONNECT_TIMEOUT = 5.0
 """s; a robot that already serves another client answers nothing at all."""
 REST_TIMEOUT = 3.0
@@ -253,7 +257,9 @@ class FrankaRobot:
         velocity = np.zeros(7)
         if self._command is not None:
             velocity = np.clip((command - self._command) * self._spec.control_rate, -VELOCITY, VELOCITY)
-        motion = franky.JointImpedanceMotion(command, velocity, stiffness=STIFFNESS, damping=DAMPING)
+        position = np.array(self._read().q)
+        reference = position + np.clip(command - position, -LEASH, LEASH)
+        motion = franky.JointImpedanceMotion(reference, velocity, stiffness=STIFFNESS, damping=DAMPING)
         silent = self._command_timeout < franky.Measure.REL_TIME
         motion.add_reaction(franky.TorqueReaction(silent, franky.TorqueStopMotion()))
         return motion

@@ -24,6 +24,7 @@ from hardware.errors import (
     StaleStateError,
     StoppedError,
 )
+from hardware.franka_limits import TORQUE
 from hardware.robot_file import load_description, make_robot
 
 franky = pytest.importorskip("franky", reason="needs pip install robot-ctrl[franka]")
@@ -449,6 +450,25 @@ def test_points_of_the_arm_join_the_observation(fake):
     robot = FrankaRobot("robot.local", fr3_spec(), points=lambda position: {"gripper_tip": position[:3] + 1})
     robot.connect()
     np.testing.assert_array_equal(robot.get_observation().values["gripper_tip"], np.array(READY[:3]) + 1)
+
+
+def test_the_reference_stays_so_close_that_its_torque_is_at_most_half_of_the_joints(fake):
+    robot, franka, _ = fake
+    near, far = np.array(READY) + 0.01, np.array(READY) + np.array([1, 0, 0, 0, 0, 0, -1])
+    for command in (near, far):
+        np.testing.assert_array_equal(robot.send_action(command).sent, command)
+        torque = franka_robot.STIFFNESS * (franka.moves[-1].target - np.array(READY))
+        assert (np.abs(torque) <= 0.5 * TORQUE + 1e-9).all()
+    np.testing.assert_allclose(franka.moves[0].target, near)
+    np.testing.assert_allclose(torque[[0, 6]], [43.5, -6.0])
+
+
+def test_the_reference_moves_as_fast_as_the_commands(fake):
+    robot, franka, _ = fake
+    for step in range(3):
+        robot.send_action(np.array(READY) + np.array([0.01, 0, 0, 0, 0, 0, 0.3]) * step)
+    np.testing.assert_array_equal(franka.moves[0].target_velocity, np.zeros(7))
+    np.testing.assert_allclose(franka.moves[2].target_velocity, [0.5, 0, 0, 0, 0, 0, 5.26], atol=1e-9)
 
 
 def test_collisions_are_watched_at_every_joint(fake):
