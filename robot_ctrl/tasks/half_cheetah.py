@@ -15,7 +15,13 @@ from robot_ctrl.task import Array, Task
 class HalfCheetah(Task):
     """Run forwards (gym:HalfCheetah-v5 with PETS's known cost, Chua et al. 2018)."""
 
-    defaults: ClassVar[dict[str, Any]] = {"env_steps": 40_000, "episodes": 41, "planner": {"horizon": 30}}
+    defaults: ClassVar[dict[str, Any]] = {
+        "env_steps": 40_000,
+        "episodes": 41,
+        "model": {"hidden": [200, 200]},
+        "planner": {"horizon": 12, "beta": 1.0, "initial_std": 1.0},
+        "learning": {"refit_every": 400, "base_policy": "coloured", "base_policy_colour": 1.0},
+    }
 
     def __init__(self) -> None:
         self.robot = GymnasiumRobot("HalfCheetah-v5")

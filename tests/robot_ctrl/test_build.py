@@ -67,7 +67,7 @@ def test_any_environment_is_a_task_with_a_learned_reward(task: str) -> None:
 def test_another_planner_does_not_inherit_the_settings_of_the_task_s_own() -> None:
     own = resolve("finger-spin", []).planner
     other = resolve("finger-spin", ["planner.name=cem"]).planner
-    assert own["beta"] == 0.25
+    assert own["beta"] == 0.5
     assert "beta" not in other
     assert other["horizon"] == own["horizon"]
     assert resolve("finger-spin", ["planner.name=icem", "planner.beta=1.0"]).planner["beta"] == 1.0
