@@ -2,7 +2,7 @@
 
 import logging
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from robot_ctrl.errors import RunError
 from robot_ctrl.steps import Steps, episode_files, read_steps
@@ -10,7 +10,6 @@ from robot_ctrl.steps import Steps, episode_files, read_steps
 logger = logging.getLogger(__name__)
 
 Format = Literal["csv", "lerobot", "rerun"]
-FORMATS: tuple[str, ...] = get_args(Format)
 _DEFAULT_NAMES = {"csv": "{}.csv", "lerobot": "{}-lerobot", "rerun": "{}.rrd"}
 
 
