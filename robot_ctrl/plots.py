@@ -66,14 +66,14 @@ def learning_curve(metrics: Metrics) -> "Figure | None":
         steps, known, label = _episodes(metrics), np.isfinite(returns), "episode"
     steps, returns = steps[known], returns[known]
     success = metrics.get("success", np.full(len(known), np.nan))[known]
-    figure, axes = _figure(label, "return")
+    figure, axes = new_figure(label, "return")
     axes.plot(steps, np.maximum.accumulate(returns), color=MUTED, ls=(0, (3, 2)), lw=1.2, label="best so far")
     axes.plot(steps, returns, color=SERIES[0], marker="o", label="return")
     if (success == 1).any():
         axes.plot(steps[success == 1], returns[success == 1], "o", color=GOOD, ms=7, label="success")
     if label == "environment steps":
         axes.xaxis.set_major_formatter(_thousands)
-    return _finished(figure, axes)
+    return finished(figure, axes)
 
 
 def model_loss(metrics: Metrics) -> "Figure | None":
@@ -89,7 +89,7 @@ def prediction_error(metrics: Metrics) -> "Figure | None":
 
 def coverage(metrics: Metrics) -> "Figure | None":
     """How much of what happened lay inside the model's intervals; dashed where it should."""
-    figure, axes = _figure("episode", "inside the interval (%)")
+    figure, axes = new_figure("episode", "inside the interval (%)")
     for colour, level in zip(SERIES, (50, 90, 95), strict=False):
         values = metrics.get(f"coverage_{level}")
         if values is None or not np.isfinite(values).any():
@@ -101,7 +101,7 @@ def coverage(metrics: Metrics) -> "Figure | None":
         return None
     axes.set_ylim(0, 103)
     _whole_numbers(axes)
-    return _finished(figure, axes)
+    return finished(figure, axes)
 
 
 def uncertainty(metrics: Metrics) -> "Figure | None":
@@ -129,7 +129,7 @@ def predicted_and_observed(diagnostics: Diagnostics, variable: int) -> "Figure |
     """One state variable over the episode, and what the model predicted open loop from several starts."""
     if not diagnostics.predicted.size or not np.isfinite(diagnostics.observed[:, variable]).any():
         return None
-    figure, axes = _figure("time (s)", diagnostics.state_names[variable])
+    figure, axes = new_figure("time (s)", diagnostics.state_names[variable])
     times, observed = diagnostics.times, diagnostics.observed[:, variable]
     length = diagnostics.predicted.shape[2]
     mean, low, high = _band(diagnostics.predicted[..., variable])
@@ -148,7 +148,7 @@ def predicted_and_observed(diagnostics: Diagnostics, variable: int) -> "Figure |
     bottom, top = axes.get_ylim()
     axes.set_ylim(max(bottom, float(seen.min()) - room), min(top, float(seen.max()) + room))
     axes.margins(x=0.01)
-    return _finished(figure, axes)
+    return finished(figure, axes)
 
 
 def reliability(diagnostics: Diagnostics) -> "Figure | None":
@@ -165,12 +165,12 @@ def reliability(diagnostics: Diagnostics) -> "Figure | None":
         with np.errstate(invalid="ignore"):  # intervals of diverged particles count as missed
             low, high = np.quantile(particles[..., moving], [(1 - level) / 2, (1 + level) / 2], axis=1)
         inside.append(np.mean((low <= truth[..., moving]) & (truth[..., moving] <= high)))
-    figure, axes = _figure("size of the predicted interval (%)", "truth inside (%)")
+    figure, axes = new_figure("size of the predicted interval (%)", "truth inside (%)")
     axes.plot([0, 100], [0, 100], color=MUTED, ls=(0, (3, 2)), lw=1.2, label="perfectly calibrated")
     axes.plot(100 * levels, 100 * np.array(inside), "o-", color=SERIES[0], label="this episode")
     axes.set_xlim(0, 100)
     axes.set_ylim(0, 103)
-    return _finished(figure, axes)
+    return finished(figure, axes)
 
 
 def elite_costs(diagnostics: Diagnostics) -> "Figure | None":
@@ -182,12 +182,12 @@ def elite_costs(diagnostics: Diagnostics) -> "Figure | None":
     used = np.isfinite(change).any(axis=0)
     iterations = np.arange(1, costs.shape[1] + 1)[used]
     low, lower, middle, upper, high = np.nanquantile(change[:, used], [0.05, 0.25, 0.5, 0.75, 0.95], axis=0)
-    figure, axes = _figure("iteration of the planner", "elite cost − first iteration")
+    figure, axes = new_figure("iteration of the planner", "elite cost − first iteration")
     axes.fill_between(iterations, low, high, color=SERIES[0], alpha=0.15, lw=0, label="5–95 % of plans")
     axes.fill_between(iterations, lower, upper, color=SERIES[0], alpha=0.3, lw=0, label="25–75 %")
     axes.plot(iterations, middle, "o-", color=SERIES[0], label="median")
     _whole_numbers(axes)
-    return _finished(figure, axes)
+    return finished(figure, axes)
 
 
 def plan_time(diagnostics: Diagnostics) -> "Figure | None":
@@ -195,14 +195,14 @@ def plan_time(diagnostics: Diagnostics) -> "Figure | None":
     times = diagnostics.plan_ms[np.isfinite(diagnostics.plan_ms)]
     if not times.size:
         return None
-    figure, axes = _figure("time to plan (ms)", "plans")
+    figure, axes = new_figure("time to plan (ms)", "plans")
     edges = np.histogram_bin_edges(times, bins=min(40, max(5, round(np.sqrt(times.size)))))
     axes.hist(times, bins=edges.tolist(), color=SERIES[0], alpha=0.55, edgecolor="#ffffff", linewidth=0.6)
     for name, percent, colour in (("median", 50, INK), ("95 %", 95, SERIES[1])):
         value = float(np.percentile(times, percent))
         axes.axvline(value, color=colour, lw=1.4, label=f"{name}: {value:.3g} ms")
     axes.set_xlim(left=min(0.0, float(edges[0])))
-    return _finished(figure, axes)
+    return finished(figure, axes)
 
 
 def cost_terms(diagnostics: Diagnostics) -> "Figure | None":
@@ -216,11 +216,11 @@ def cost_terms(diagnostics: Diagnostics) -> "Figure | None":
         length = max(len(values) for _, values in small)
         total = sum(np.pad(values, (0, length - len(values))) for _, values in small)
         small = [(f"{len(small)} smaller terms", np.asarray(total))]
-    figure, axes = _figure("time (s)", "cost per step")
+    figure, axes = new_figure("time (s)", "cost per step")
     for colour, (name, values) in zip(SERIES, [*shown, *small], strict=False):
         axes.plot(diagnostics.times[: len(values)], values, color=colour, lw=1.4, label=name)
     axes.margins(x=0.01)
-    return _finished(figure, axes)
+    return finished(figure, axes)
 
 
 def svg(figure: "Figure") -> str:
@@ -250,7 +250,8 @@ def png(figure: "Figure") -> bytes:
     return picture.getvalue()
 
 
-def _figure(x: str, y: str) -> "tuple[Figure, Axes]":
+def new_figure(x: str, y: str) -> "tuple[Figure, Axes]":
+    """An empty figure with its axes and their labels."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -263,7 +264,7 @@ def _figure(x: str, y: str) -> "tuple[Figure, Axes]":
     return figure, axes
 
 
-def _finished(figure: "Figure", axes: "Axes") -> "Figure":
+def finished(figure: "Figure", axes: "Axes") -> "Figure":
     """Add the legend, above the picture so that it never hides a line."""
     import matplotlib
 
@@ -278,7 +279,7 @@ def _lines(metrics: Metrics, names: Mapping[str, str], y: str, logarithmic: bool
     present = {name: metrics[name] for name in names if name in metrics and np.isfinite(metrics[name]).any()}
     if not present:
         return None
-    figure, axes = _figure("episode", y)
+    figure, axes = new_figure("episode", y)
     for colour, (name, values) in zip(SERIES, present.items(), strict=False):
         known = np.isfinite(values)
         axes.plot(_episodes(metrics)[known], values[known], "o-", color=colour, label=names[name])
@@ -286,7 +287,7 @@ def _lines(metrics: Metrics, names: Mapping[str, str], y: str, logarithmic: bool
     if logarithmic and everything.min() > 0 and everything.max() > 10 * everything.min():
         _logarithmic(axes, decades=float(np.log10(everything.max() / everything.min())))
     _whole_numbers(axes)
-    return _finished(figure, axes)
+    return finished(figure, axes)
 
 
 def _episodes(metrics: Metrics) -> Array:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from models.dynamics import Dynamics
+from models.image.familiarity import Familiarity
 from models.image.frames import FrameSequences
 
 Memory = TypeVar("Memory")
@@ -45,4 +46,16 @@ class ImageDynamics(Dynamics, Protocol[Memory]):
 
     def distance(self, states: Tensor, goal: Tensor) -> Tensor:
         """How far states (..., nx) are from a goal (nx,), in the unit that planning with it sums up."""
+        ...
+
+    def novelty(self, states: Tensor) -> Tensor:
+        """How far states (T, nx) are from the data: (T,), 1 for what is usual."""
+        ...
+
+    def familiarity(self, picture: Mapping[str, Any]) -> Familiarity:
+        """Whether a picture looks like the data; arrays by name as in ``observe``."""
+        ...
+
+    def pictures(self, states: Tensor) -> Tensor:
+        """What states (T, nx) look like: (T, C, H, W) uint8."""
         ...

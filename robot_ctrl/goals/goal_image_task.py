@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hardware.robot import Observation
+from models.image.familiarity import Familiarity
 from models.image.frames import FrameSequences, ImageSpec
 from models.image.image_dynamics import ImageDynamics
 from models.learned import LearnedModel
@@ -76,12 +77,36 @@ class GoalImageTask(Task):
         picture = self.goal_picture(observation) if self.picture is None else self.picture
         return picture.astype(np.float64)
 
+    @property
+    def image_model(self) -> ImageDynamics[Any]:
+        """What makes the states."""
+        return self._image_model
+
+    def encoded(self, picture: Picture) -> Tensor:
+        """The state (nx,) of being at rest where a picture (h, w, 3) was taken."""
+        return self._image_model.encode_goal({self.image_spec.camera: picture})
+
+    def familiarity(self, picture: Picture) -> Familiarity:
+        """Whether a picture (h, w, 3) looks like what the model was trained on."""
+        return self._image_model.familiarity({self.image_spec.camera: picture})
+
+    @abstractmethod
+    def picture_of(self, joints: Array) -> Picture:
+        """The picture (h, w, 3) uint8 of the robot at rest in a pose (nu,), rad.
+
+        Raises:
+            ValueError: if there is no such pose.
+        """
+
+    @abstractmethod
+    def distance_to(self, observation: Observation, joints: Array) -> float:
+        """How far the robot truly is from a pose (nu,), m: for reports; neither model nor planner sees it."""
+
     @abstractmethod
     def goal_picture(self, observation: Observation) -> Picture:
         """The picture (h, w, 3) uint8 of the goal that belongs to the episode."""
 
     def cost(self, goal: Tensor) -> Cost:
         """The temporal distance to the goal picture along the way, what members disagree about, a little effort."""
-        picture = goal.cpu().numpy().astype(np.uint8)
-        state = self._image_model.encode_goal({self.image_spec.camera: picture})
+        state = self.encoded(goal.cpu().numpy().astype(np.uint8))
         return goal_cost(self._image_model, state, doubt=self._doubt, last_step_only=self._last_step_only)

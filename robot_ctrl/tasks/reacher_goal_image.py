@@ -72,6 +72,12 @@ class ReacherGoalImage(GoalImageTask):
         self._twin.pose(joints)
         return self._twin.get_observation().images[_CAMERA]
 
+    def distance_to(self, observation: Observation, joints: Array) -> float:
+        """The fingertip's distance to where it is in a pose, m."""
+        self._twin.pose(joints)
+        there = self._twin.get_observation().values["finger"]
+        return float(np.linalg.norm(observation.values["finger"] - there))
+
     def reward(self, observation: Observation) -> float:
         """The negative distance to the goal, m."""
         return -_distance(observation)
