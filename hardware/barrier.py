@@ -73,8 +73,11 @@ class NearestCommand:
         inputs["a"][count:] = 0.0
         inputs["lba"][:count] = floor
         inputs["lba"][count:] = -np.inf
-        self.call_solver()
+        try:
+            self.call_solver()
+        except RuntimeError:
+            return None
         answer = np.minimum(np.maximum(self._answer, low), high)
         moved = np.abs(answer - self._answer).max()
-        holds = moved <= RESIDUAL and bool((rows @ answer >= floor - RESIDUAL).all()) and bool((low <= high).all())
+        holds = moved <= RESIDUAL and bool((rows @ answer >= floor - RESIDUAL).all())
         return answer if holds else None
