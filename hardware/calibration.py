@@ -86,6 +86,7 @@ class Calibration(BaseModel):
             with os.fdopen(descriptor, "w") as file:
                 file.write(text)
                 file.flush()
+                os.fchmod(file.fileno(), 0o644)
                 os.fsync(file.fileno())
             os.replace(temporary, path)
             _flush_folder(path.parent)

@@ -176,8 +176,8 @@ class ServoArm:
                 "joint_velocity": readings.velocity,
                 "command": self._command.copy(),
                 "effort": readings.effort,
-                "temperature": readings.temperature,
-                "voltage": readings.voltage,
+                "temperature": readings.temperature.copy(),
+                "voltage": readings.voltage.copy(),
             }
             if self._points is not None:
                 values.update(self._points(readings.position))

@@ -7,6 +7,7 @@ from hardware.errors import BusError
 from hardware.robot import Array
 from hardware.robot_file import RobotDescription
 from hardware.serial_bus import SerialBus
+from hardware.wire.registers import ControlTable
 
 SLOW_PERIOD = 0.2
 """Seconds between readings of temperature and voltage, and between checks that the torque is still on."""
@@ -20,12 +21,20 @@ JUMP = 1.0
 REMEDY = "relieve the arm, let it cool down, look at its supply and cables; then run 'robot-ctrl reset-fault'"
 """What to do about a servo that is in trouble."""
 
+MOTION = ("present_position", "present_velocity")
+"""What is read of every servo each time, beside its effort."""
+
 _EVIDENCE = {
     "input voltage": ("present_input_voltage", "min_voltage_limit", "max_voltage_limit"),
     "overheating": ("present_temperature", "temperature_limit"),
     "over-current": ("present_current", "protection_current"),
     "overload": ("present_current", "present_load", "current_limit", "overload_torque"),
 }
+
+
+def effort_register(table: ControlTable) -> str:
+    """The register that says how hard a servo works, beside those of MOTION: A, or the share of its full torque."""
+    return "present_current" if "goal_current" in table.registers else "present_load"
 
 
 def hardware_error(bus: SerialBus, servo: int) -> str:
@@ -76,16 +85,7 @@ class ServoReadings:
         self._bus, self._clock = bus, clock
         joints = description.joints
         tables = {servo: joint.table for joint in joints for servo in joint.servo_ids}
-        self._motion = bus.plan_read(
-            {
-                servo: (
-                    "present_position",
-                    "present_velocity",
-                    "present_current" if "goal_current" in table.registers else "present_load",
-                )
-                for servo, table in tables.items()
-            }
-        )
+        self._motion = bus.plan_read({servo: (*MOTION, effort_register(table)) for servo, table in tables.items()})
         self._health = bus.plan_read(dict.fromkeys(tables, ("present_input_voltage", "present_temperature")))
         self._torque = bus.plan_read(dict.fromkeys(tables, ("torque_enable",)))
         self._watchdog = (

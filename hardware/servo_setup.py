@@ -77,21 +77,16 @@ class ServoSetup:
             BusError: naming those that do not answer, and who does.
             ServoSetupError: if one is of another model.
         """
-        servos = list(self._bus.tables)
-        present = self._bus.scan(servos)
-        for servo in (servo for servo in servos if servo not in present):
-            if not self._bring_to_baud_rate(servo):
-                continue
-            present[servo] = self._bus.ping(servo)
-        missing = [servo for servo in servos if servo not in present]
+        missing = [servo for servo in self._bus.tables if not self._answers(servo)]
+        missing = [servo for servo in missing if not self._bring_to_baud_rate(servo)]
         if missing:
             raise self._missing(missing)
-        for servo, identity in present.items():
-            expected = self._bus.tables[servo]
+        for servo, expected in self._bus.tables.items():
+            identity = self._bus.ping(servo)
             if identity.model_number != expected.model_number:
                 raise ServoSetupError(
-                    f"{self._bus.describe(servo)} answers as {model_name(identity.model_number)}; the robot's file says "
-                    f"{expected.name}: correct 'model', or connect the right arm"
+                    f"{self._bus.describe(servo)} answers as {model_name(identity.model_number)}; the robot's file "
+                    f"says {expected.name}: correct 'model', or connect the right arm"
                 )
             self._bus.sync_write("status_return_level", {servo: expected["status_return_level"].initial})
 
@@ -197,6 +192,13 @@ class ServoSetup:
                     f"{self._bus.describe(servo)} may turn its joint within [{low:.3f}, {high:.3f}] rad; the robot's "
                     f"file says [{wanted_low:g}, {wanted_high:g}]: narrow 'position' there, or calibrate again"
                 )
+
+    def _answers(self, servo: int) -> bool:
+        try:
+            self._bus.ping(servo)
+        except BusError:
+            return False
+        return True
 
     def _bring_to_baud_rate(self, servo: int) -> bool:
         """Look for a servo at the other baud rates, and set it to the bus's; whether it was found."""

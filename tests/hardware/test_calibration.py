@@ -132,7 +132,7 @@ def test_the_homing_offset_makes_the_zero_read_the_middle(model: str, actual: in
 
 def test_an_offset_that_a_servo_cannot_have_is_refused() -> None:
     with pytest.raises(
-        CalibrationError, match="is 1452 counts from the middle .* corrects 1024 at most; turn the horn"
+        CalibrationError, match=r"is 1452 counts from the middle .* corrects 1024 at most; turn the horn"
     ):
         homing_offset(control_table("xl430-w250"), 3500, 0)
     assert homing_offset(control_table("sts3215"), 3500, 0) == 1452

@@ -153,6 +153,24 @@ def test_bytes_that_wait_before_a_request_put_the_servo_in_doubt() -> None:
     assert bench.sent() == [Instruction.READ] * 3, "it had to answer a new question before it was believed again"
 
 
+def test_a_signal_in_the_middle_of_an_exchange_leaves_no_old_reply_behind() -> None:
+    bench = Bench()
+    bench.servos[1].set("present_position", 1111)
+    read = bench.port.read
+    signals = iter([None, KeyboardInterrupt()])
+
+    def interrupted(deadline: float) -> bytes:
+        if (signal := next(signals, None)) is not None:
+            raise signal
+        return read(deadline)
+
+    bench.port.read = interrupted  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        bench.bus.read_count(1, "present_position")
+    bench.servos[1].set("present_position", 2222)
+    assert bench.bus.read_count(1, "present_position") == 2222
+
+
 def test_an_echo_is_no_answer() -> None:
     bench = Bench()
     rightly = bench.peer

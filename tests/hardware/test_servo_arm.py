@@ -2,6 +2,9 @@
 
 import json
 import logging
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,13 +13,14 @@ import pytest
 
 from hardware.calibration import Calibration, ServoCalibration
 from hardware.clock import VirtualClock
-from hardware.emulator import Fault, MemoryPort, PlantOptions, emulate_in_memory
+from hardware.emulator import Fault, MemoryPort, PlantOptions, emulate, emulate_in_memory
 from hardware.errors import (
     BusError,
     CalibrationError,
     CommandRefusedError,
     ConnectionLostError,
     NotConnectedError,
+    PortBusyError,
     ServoFaultError,
     ServoSetupError,
     StoppedError,
@@ -87,6 +91,11 @@ def bench(request: pytest.FixtureRequest) -> Bench:
 def connected(bench: Bench) -> Bench:
     bench.arm.connect()
     return bench
+
+
+def read_until(arm: ServoArm, deadline: float) -> None:
+    while time.monotonic() < deadline:
+        arm.get_observation()
 
 
 def pan(step: float) -> Array:
@@ -217,6 +226,13 @@ def test_a_missing_servo_is_named_with_those_that_answer(bench: Bench) -> None:
         bench.arm.connect()
     assert not bench.arm.is_connected
     assert not any(bench.truth.torque_on)
+
+
+@pytest.mark.parametrize("name", ["lost-reply", "crc-flip", "late-reply"])
+def test_one_bad_packet_does_not_keep_the_arm_from_connecting(bench: Bench, name: str) -> None:
+    bench.inject(name)
+    bench.arm.connect()
+    assert all(bench.truth.torque_on)
 
 
 def test_another_model_is_refused(bench: Bench) -> None:
@@ -520,6 +536,38 @@ def test_releasing_needs_no_connection(bench: Bench) -> None:
     assert sum(bench.truth.torque_on) == 1
     assert len(failures) == 1
     assert "elbow_flex (servo 3)" in failures[0]
+
+
+def test_the_driver_needs_neither_torch_nor_mujoco() -> None:
+    program = (
+        "import sys; from hardware.robot_file import load_description, make_robot; import hardware.servo_arm; "
+        "load_description('so101'); print([name for name in ('torch', 'mujoco', 'cv2') if name in sys.modules])"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert answer.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", ARMS)
+def test_the_same_arm_over_a_pseudo_terminal(name: str) -> None:
+    description = described(name, bus_watchdog=2.5 if name == "koch" else None)
+    with emulate(description) as emulator:
+        arm = ServoArm(description, emulator.port, patience=0.5)
+        arm.connect()
+        with pytest.raises(PortBusyError, match="is in use"):
+            ServoArm(description, emulator.port).connect()
+        start = arm.get_observation().values["command"]
+        for step in range(1, 26):
+            arm.send_action(start + pan(0.01 * step))
+            arm.get_observation()
+            time.sleep(0.01)
+        deadline = time.monotonic() + 20
+        while abs(arm.get_observation().values["joint_position"][0] - start[0] - 0.25) > 0.06:
+            assert time.monotonic() < deadline, "it goes where it is sent"
+        emulator.inject("cable-pulled")
+        with pytest.raises(ConnectionLostError, match="is gone"):
+            read_until(arm, deadline)
+        assert not arm.is_connected
+        arm.disconnect()
 
 
 def test_nothing_works_before_connecting(bench: Bench) -> None:

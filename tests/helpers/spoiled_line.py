@@ -15,7 +15,7 @@ from hardware.serial_bus import SerialBus
 from hardware.wire import dynamixel, feetech
 from hardware.wire.tables import control_table
 
-SPOILS = ("whole", "lost", "flipped", "cut", "garbage", "late", "twice", "echo", "reordered", "stranger")
+SPOILS = ("whole", "lost", "flipped", "cut", "garbage", "late", "twice", "echo", "reordered", "stranger", "noise")
 """What can happen to the answers to one request."""
 
 
@@ -76,6 +76,8 @@ class SpoiledLine:
             frames.insert(0, request)
         elif spoil == "stranger":
             frames.insert(victim, self._stranger())
+        elif spoil == "noise":
+            frames = [self._harmless_noise(b"")]
         answers = in_turn(frames, request)
         if spoil == "late":
             time, late = answers[victim]
