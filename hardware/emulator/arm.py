@@ -1,6 +1,5 @@
 """A whole emulated arm on times that are passed in: plant, servos, wire, faults."""
 
-import heapq
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,48 +7,20 @@ from pathlib import Path
 
 import numpy as np
 
-from hardware.emulator import dynamixel_servo, feetech_servo
-from hardware.emulator.dynamixel_servo import DynamixelLine, DynamixelServo
-from hardware.emulator.faults import FRAME_FAULTS, PORT_FAULTS, Fault
-from hardware.emulator.feetech_servo import FeetechLine, FeetechServo
+from hardware.emulator import dynamixel_servo
+from hardware.emulator.dynamixel_line import DynamixelLine
+from hardware.emulator.dynamixel_servo import DynamixelServo
+from hardware.emulator.faults import Fault
+from hardware.emulator.feetech_line import FeetechLine
+from hardware.emulator.feetech_servo import FeetechServo
+from hardware.emulator.injection import FaultInjector
 from hardware.emulator.motor import MOTORS
 from hardware.emulator.options import PlantOptions, WireOptions
+from hardware.emulator.places import AnyServo, ServoPlace
 from hardware.emulator.plant import Plant
 from hardware.emulator.servo import Mount
 from hardware.emulator.wire import Wire
-from hardware.names import unknown
 from hardware.wire.tables import control_table
-
-_BROWN_OUT = 0.3
-_LATENCY = 0.016
-_TOO_HOT = 5.0
-_SHIFT = 100
-_TURN = 4096
-_OTHER_MODEL = 1284
-_BELOW_LIMIT = 0.3
-
-
-@dataclass(frozen=True)
-class ServoPlace:
-    """One servo of an arm.
-
-    Attributes:
-        joint: the joint that it moves.
-        id: its address on the bus.
-        model: its control table.
-        sign: 1 if it turns the same way as the joint, -1 otherwise.
-        gear: its turns per turn of the joint.
-        reverse: whether its drive mode is set to turn its direction round (Dynamixel).
-        shadows: the identifier of the servo that it follows; None for the joint's own servo.
-    """
-
-    joint: str
-    id: int
-    model: str
-    sign: float = 1.0
-    gear: float = 1.0
-    reverse: bool = False
-    shadows: int | None = None
 
 
 @dataclass(frozen=True)
@@ -93,10 +64,7 @@ class EmulatedArm:
     Attributes:
         plant: its body.
         wire: its bus.
-        cut: whether the port is gone.
-        renamed: whether it comes back under another name.
-        busy: whether another program holds the port.
-        forbidden: whether the user may not open the port.
+        faults: what is wrong with it.
 
     Args:
         model: the MJCF file of its body.
@@ -127,66 +95,56 @@ class EmulatedArm:
         options = plant or PlantOptions()
         self.joints = tuple(dict.fromkeys(place.joint for place in places))
         self.plant = Plant(model, self.joints, options, time=time, seed=seed)
-        self.cut = self.renamed = self.busy = self.forbidden = False
         self._places = tuple(places)
         self._servos = [self._make_servo(place, baudrate, time) for place in places]
-        self._ghosts: dict[str, DynamixelServo | FeetechServo] = {}
         self.plant.attach(
             [(place.joint, servo) for place, servo in zip(places, self._servos, strict=True)],
             {**(start or {}), **options.start},
         )
         self.wire = Wire(_line(self._servos), wire or WireOptions(), np.random.default_rng(seed + 1))
         self.wire.baudrate = baudrate
-        self._latency = self.wire.latency
-        self._coming: list[tuple[float, int, Fault, bool]] = []
-        self._count = 0
-        self._active: dict[tuple[str, str | None], Fault] = {}
+        self.faults = FaultInjector(
+            self.plant, self.wire, dict(zip(self._places, self._servos, strict=True)), self._make_servo
+        )
 
     @property
     def time(self) -> float:
         """Up to when everything has happened, s."""
         return self.plant.time
 
-    def servo(self, joint: str) -> DynamixelServo | FeetechServo:
+    def servo(self, joint: str) -> AnyServo:
         """The servo of a joint.
 
         Raises:
             ValueError: if there is no such joint.
         """
-        for place, servo in zip(self._places, self._servos, strict=True):
-            if place.joint == joint and place.shadows is None:
-                return servo
-        raise ValueError(unknown("joint", joint, self.joints))
+        return self.faults.servo(joint)
 
     def write(self, data: bytes, now: float) -> None:
         """The host sends bytes."""
         self.advance(now)
-        if not self.cut:
+        if not self.faults.cut:
             self.wire.write(data, now)
 
     def read(self, now: float) -> bytes:
         """The bytes that have reached the host by now and were not read yet."""
         self.advance(now)
-        return b"" if self.cut else self.wire.deliver(now)
+        return b"" if self.faults.cut else self.wire.deliver(now)
 
     def next_event(self) -> float:
         """When something happens next that the host can notice; infinite if nothing is under way."""
-        coming = self._coming[0][0] if self._coming else math.inf
-        return min(self.wire.next_request(), self.wire.next_delivery(), coming)
+        return min(self.wire.next_request(), self.wire.next_delivery(), self.faults.next_event())
 
     def advance(self, now: float) -> None:
         """Let everything happen up to now, in order."""
         while True:
-            request = self.wire.next_request()
-            fault = self._coming[0][0] if self._coming else math.inf
+            request, fault = self.wire.next_request(), self.faults.next_event()
             if min(request, fault) > now:
                 break
+            self.plant.advance(min(request, fault))
             if fault <= request:
-                self.plant.advance(fault)
-                time, _, what, begins = heapq.heappop(self._coming)
-                self._begin(what, time) if begins else self._end(what)
+                self.faults.happen()
             else:
-                self.plant.advance(request)
                 self.wire.answer()
         self.plant.advance(now)
 
@@ -200,11 +158,7 @@ class EmulatedArm:
         Raises:
             ValueError: if its joint does not exist, or its servo cannot have it.
         """
-        if fault.joint is not None:
-            servo = self.servo(fault.joint)
-            if fault.name == "watchdog-tripped" and not isinstance(servo, DynamixelServo):
-                raise ValueError(f"the servo of {fault.joint} has no bus watchdog; only Dynamixel servos have one")
-        self._schedule(fault, now + fault.start, begins=True)
+        self.faults.plan(fault, now)
         self.advance(now)
 
     def clear(self, name: str, now: float) -> None:
@@ -214,22 +168,7 @@ class EmulatedArm:
             ValueError: if there is none.
         """
         self.advance(now)
-        found = [fault for fault in self._active.values() if fault.name == name]
-        coming = [event for event in self._coming if event[2].name == name]
-        if not found and not coming and name not in self.wire.spoiling(now):
-            raise ValueError(unknown("fault in force", name, self.faults(now)))
-        self._coming = [event for event in self._coming if event[2].name != name]
-        heapq.heapify(self._coming)
-        self.wire.leave(name)
-        for fault in found:
-            self._end(fault)
-
-    def faults(self, now: float) -> list[str]:
-        """The names of the faults in force, with their joints."""
-        states = [
-            fault.name if fault.joint is None else f"{fault.name}:{fault.joint}" for fault in self._active.values()
-        ]
-        return states + self.wire.spoiling(now)
+        self.faults.clear(name, now)
 
     def status(self, now: float) -> ArmStatus:
         """The truth about the arm."""
@@ -245,13 +184,13 @@ class EmulatedArm:
             temperature=tuple(servo.motor.temperature for servo in servos),
             voltage=tuple(servo.voltage for servo in servos),
             errors=tuple(servo.errors for servo in servos),
-            faults=tuple(self.faults(now)),
+            faults=tuple(self.faults.in_force(now)),
             requests=self.wire.requests,
             replies=self.wire.replies,
             collisions=self.wire.collisions,
         )
 
-    def _make_servo(self, place: ServoPlace, baudrate: int, time: float) -> DynamixelServo | FeetechServo:
+    def _make_servo(self, place: ServoPlace, baudrate: int, time: float) -> AnyServo:
         table = control_table(place.model)
         motor = MOTORS[table.name]
         index = self.joints.index(place.joint)
@@ -290,95 +229,8 @@ class EmulatedArm:
             servo.memory.store(name)
         return servo
 
-    def _schedule(self, fault: Fault, time: float, *, begins: bool) -> None:
-        self._count += 1
-        heapq.heappush(self._coming, (time, self._count, fault, begins))
 
-    def _begin(self, fault: Fault, time: float) -> None:
-        until = None if fault.lasts is None else time + fault.lasts
-        if fault.name in FRAME_FAULTS:
-            self.wire.spoil(fault.name, until)
-            return
-        if fault.joint is not None and self._happen(fault, self.servo(fault.joint)):
-            return
-        self._active[fault.name, fault.joint] = fault
-        self._set(fault, True, time)
-        if until is not None:
-            self._schedule(fault, until, begins=False)
-
-    def _end(self, fault: Fault) -> None:
-        if self._active.pop((fault.name, fault.joint), None) is not None:
-            self._set(fault, False, self.time)
-
-    def _happen(self, fault: Fault, servo: DynamixelServo | FeetechServo) -> bool:
-        """Faults of one instant; whether this is one."""
-        if fault.name == "overload":
-            servo.trip(dynamixel_servo.OVERLOAD if isinstance(servo, DynamixelServo) else feetech_servo.OVERLOAD)
-        elif fault.name == "overheating":
-            servo.motor.temperature = servo.memory.value("temperature_limit") + _TOO_HOT
-        elif fault.name == "encoder-error":
-            servo.trip(dynamixel_servo.ENCODER if isinstance(servo, DynamixelServo) else feetech_servo.SENSOR)
-        elif fault.name == "encoder-wrap":
-            servo.encoder_shift += _TURN
-        elif fault.name == "watchdog-tripped" and isinstance(servo, DynamixelServo):
-            servo.expire_watchdog()
-        elif fault.name == "changed-eeprom":
-            servo.memory["homing_offset"] += _SHIFT
-            servo.memory.store("homing_offset")
-            servo.configure()
-        else:
-            return False
-        return True
-
-    def _set(self, fault: Fault, on: bool, time: float) -> None:
-        """Faults that last: begin or end one."""
-        if fault.name == "port-busy":
-            self.busy = on
-        elif fault.name == "permission-denied":
-            self.forbidden = on
-        elif fault.name in PORT_FAULTS:
-            self.cut, self.renamed = on, fault.name == "port-renamed"
-            self.wire.drop()
-        elif fault.name == "echo":
-            self.wire.echo = on
-        elif fault.name == "latency-16ms":
-            self.wire.latency = _LATENCY if on else self._latency
-        elif fault.name == "brown-out":
-            self.plant.supply_factor = _BROWN_OUT if on else 1.0
-        elif fault.name == "low-voltage":
-            self.plant.supply_factor = self._low_supply() if on else 1.0
-        elif fault.joint is not None:
-            self._set_servo(fault, fault.joint, on, time)
-
-    def _set_servo(self, fault: Fault, joint: str, on: bool, time: float) -> None:
-        servo = self.servo(joint)
-        if fault.name == "stuck-joint":
-            self.plant.block(joint, on)
-        elif fault.name == "missing-id":
-            servo.silent = on
-        elif fault.name == "locked-eeprom":
-            servo.eeprom_stuck = on
-        elif fault.name == "wrong-model":
-            servo.memory["model_number"] = _OTHER_MODEL if on else servo.memory.table.model_number
-        elif on:
-            place = next(place for place in self._places if place.joint == joint)
-            ghost = self._make_servo(place, self.wire.baudrate, time)
-            ghost.place(0.0)
-            self._ghosts[joint] = ghost
-            self.wire.line.servos.append(ghost)
-        else:
-            self.wire.line.servos.remove(self._ghosts.pop(joint))
-
-    def _low_supply(self) -> float:
-        """The fraction of the supply at which the first servo's voltage is below its limit."""
-        nominal = self.plant.options.supply
-        return max(
-            (servo.memory.value("min_voltage_limit") - _BELOW_LIMIT) / (nominal or servo.motor.model.supply)
-            for servo in self._servos
-        )
-
-
-def _line(servos: Sequence[DynamixelServo | FeetechServo]) -> DynamixelLine | FeetechLine:
+def _line(servos: Sequence[AnyServo]) -> DynamixelLine | FeetechLine:
     ours = [servo for servo in servos if isinstance(servo, DynamixelServo)]
     others = [servo for servo in servos if isinstance(servo, FeetechServo)]
     if ours and others:

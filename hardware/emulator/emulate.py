@@ -4,11 +4,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from hardware.clock import Clock
-from hardware.emulator.arm import EmulatedArm, ServoPlace
+from hardware.emulator.arm import EmulatedArm
 from hardware.emulator.emulator import Emulator, EmulatorError
 from hardware.emulator.faults import Fault
 from hardware.emulator.memory_port import MemoryPort
 from hardware.emulator.options import PlantOptions, WireOptions
+from hardware.emulator.places import ServoPlace
 from hardware.emulator.pty import fresh_link
 from hardware.emulator.settings import CameraStream, EmulatorSettings
 from hardware.robot_file import RobotDescription

@@ -1,35 +1,27 @@
-"""An emulated Feetech STS servo, and the bus-wide rules of its protocol.
+"""An emulated Feetech STS servo.
 
 Source: Feetech, "Communication protocol user manual" and the memory table of the STS3215. Where they are silent, this
 is what is assumed: goals beyond the position limits are cut to them; counts outside a register's range and writes to
 read-only registers are ignored; torque comes on with the goal of the register, even if the arm was moved by hand
-meanwhile; a servo that misses in a sync read leaves a gap of 1 ms.
+meanwhile; an overload stays until torque is switched off; gains act in proportion to their factory counts.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 from typing import Self
 
 from hardware.emulator.memory import ControlMemory
 from hardware.emulator.motor import Mode
-from hardware.emulator.reply import Reply
 from hardware.emulator.servo import COUNT, ZERO, EmulatedServo
-from hardware.wire import feetech
-from hardware.wire.feetech import BROADCAST, Instruction, Packet, PacketParser
 
 VOLTAGE, SENSOR, OVERHEATING, OVER_CURRENT, OVERLOAD = 0x01, 0x02, 0x04, 0x08, 0x20
-
-FACTORY_RESET, REBOOT = 0x06, 0x08
-"""Instructions that the newer firmware knows."""
+"""Bits of the status mask."""
 
 _POSITION, _VELOCITY, _PWM, _STEP = 0, 1, 2, 3
 _MAX_SPEED_AT_ZERO = 0x08
 _CALIBRATE = 128
 _LOOP_TIME = 0.001
-_GAP = 0.001
-_PING_SLOT = 0.001
-_LONGEST_READ = 253
 
 
 @dataclass(frozen=True)
@@ -217,108 +209,3 @@ class FeetechServo(EmulatedServo):
             "moving": lambda: int(abs(self._velocity) > 0.05),
             "present_current": lambda: abs(motor.current) / table["present_current"].scale,
         }
-
-
-class FeetechLine:
-    """All servos on one bus, and how they take turns.
-
-    Args:
-        servos: in any order; their identifiers may clash.
-    """
-
-    def __init__(self, servos: Sequence[FeetechServo]) -> None:
-        self.servos = list(servos)
-        self.parser = PacketParser()
-
-    def hear(self, packet: Packet, baudrate: int, time: float) -> list[list[Reply]]:
-        """Obey an instruction packet that ended at a time.
-
-        Returns:
-            The replies one after the other; those within one list start at the same time and collide.
-        """
-        awake = [servo for servo in self.servos if servo.hears(baudrate, time)]
-        if packet.code == Instruction.SYNC_READ:
-            return self._sync_read(packet.parameters, awake)
-        if packet.code == Instruction.SYNC_WRITE:
-            self._sync_write(packet.parameters, awake, time)
-            return []
-        if packet.id == BROADCAST:
-            if packet.code == Instruction.PING:
-                return [
-                    [Reply(servo.id, feetech.build(servo.id, servo.errors), _PING_SLOT * servo.id, after_request=True)]
-                    for servo in sorted(awake, key=lambda servo: servo.id)
-                ]
-            if packet.code != Instruction.READ:
-                for servo in awake:
-                    _obey(servo, packet, time)
-            return []
-        replies = []
-        for servo in awake:
-            if servo.id != packet.id:
-                continue
-            delay, level = _delay(servo), servo.memory["status_return_level"]
-            data = _obey(servo, packet, time)
-            if data is not None and (level or packet.code in (Instruction.PING, Instruction.READ)):
-                replies.append(_answer(servo, packet.id, data, delay))
-        return [replies] if replies else []
-
-    def _sync_read(self, parameters: bytes, awake: Sequence[FeetechServo]) -> list[list[Reply]]:
-        if len(parameters) < 3 or parameters[1] > _LONGEST_READ:
-            return []
-        groups = []
-        for identifier in parameters[2:]:
-            replies = [
-                _answer(servo, identifier, servo.read(parameters[0], parameters[1]), _delay(servo))
-                for servo in awake
-                if servo.id == identifier
-            ]
-            groups.append(replies or [Reply(identifier, b"", _GAP)])
-        return groups
-
-    def _sync_write(self, parameters: bytes, awake: Sequence[FeetechServo], time: float) -> None:
-        if len(parameters) < 2:
-            return
-        address, length = parameters[0], parameters[1]
-        for at in range(2, len(parameters) - length, length + 1):
-            for servo in awake:
-                if servo.id == parameters[at]:
-                    servo.write(address, parameters[at + 1 : at + 1 + length], time)
-
-
-def _obey(servo: FeetechServo, packet: Packet, time: float) -> bytes | None:
-    """The data of the answer to an instruction for one servo; None if it has none."""
-    parameters = packet.parameters
-    if packet.code == Instruction.PING:
-        return b""
-    if packet.code == Instruction.READ:
-        return (
-            servo.read(parameters[0], parameters[1])
-            if len(parameters) == 2 and parameters[1] <= _LONGEST_READ
-            else None
-        )
-    if packet.code in (Instruction.WRITE, Instruction.REG_WRITE):
-        if len(parameters) < 2:
-            return None
-        if packet.code == Instruction.WRITE:
-            servo.write(parameters[0], parameters[1:], time)
-        else:
-            servo.register_write(parameters[0], parameters[1:])
-        return b""
-    if packet.code == Instruction.ACTION:
-        servo.action(time)
-        return b""
-    if packet.code == REBOOT:
-        servo.restart(time)
-        return b""
-    if packet.code == FACTORY_RESET:
-        servo.factory_reset(("id", "baud_rate"), time)
-        return b""
-    return None
-
-
-def _answer(servo: FeetechServo, identifier: int, data: bytes, delay: float) -> Reply:
-    return Reply(identifier, feetech.build(identifier, servo.errors, data), delay)
-
-
-def _delay(servo: FeetechServo) -> float:
-    return servo.memory.value("return_delay_time")

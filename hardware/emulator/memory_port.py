@@ -78,6 +78,6 @@ class MemoryPort:
         self.arm.advance(self._clock.now())
         if not self._open:
             raise ConnectionLostError(f"port {self.name} is closed; connect again")
-        if self.arm.cut:
+        if self.arm.faults.cut:
             self._open = False
             raise ConnectionLostError(f"port {self.name} is gone: its cable is pulled; plug it in and connect again")

@@ -100,16 +100,16 @@ class PortServer:
 
     def _follow_faults(self) -> None:
         """Do to the port what the arm's faults say."""
-        if self._arm.cut and self._port.is_open:
-            self._port.close(rename=self._arm.renamed)
-        elif not self._arm.cut and not self._port.is_open:
+        if self._arm.faults.cut and self._port.is_open:
+            self._port.close(rename=self._arm.faults.renamed)
+        elif not self._arm.faults.cut and not self._port.is_open:
             self._port.open()
             self._barred = (False, False)
-        barred = (self._arm.busy, self._arm.forbidden)
+        barred = (self._arm.faults.busy, self._arm.faults.forbidden)
         if self._port.is_open and barred != self._barred:
             self._barred = barred
-            self._port.hold(self._arm.busy)
-            self._port.forbid(self._arm.forbidden)
+            self._port.hold(self._arm.faults.busy)
+            self._port.forbid(self._arm.faults.forbidden)
 
     def _obey(self, now: float) -> bool:
         """Carry out one order; whether to go on."""

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hardware.emulator.arm import ServoPlace
 from hardware.emulator.faults import Fault
 from hardware.emulator.options import PlantOptions, WireOptions
+from hardware.emulator.places import ServoPlace
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,8 @@ def test_it_prints_its_port_takes_faults_and_ends_with_ctrl_c(start):
         port.read(6)
     output = ""
     while "changed-eeprom" not in output:
-        assert (line := process.stdout.readline()), output
+        line = process.stdout.readline()
+        assert line, output
         output += line
     process.send_signal(signal.SIGINT)
     output += process.communicate(timeout=60)[0]

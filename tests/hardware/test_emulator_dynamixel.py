@@ -8,8 +8,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 
 from emulated_arms import JOINTS, Bench, servo_places
 
-from hardware.emulator.arm import ServoPlace
 from hardware.emulator.options import PlantOptions
+from hardware.emulator.places import ServoPlace
 from hardware.wire import dynamixel
 
 ALERT = dynamixel.ALERT

@@ -4,9 +4,10 @@ import math
 from pathlib import Path
 
 from hardware.clock import VirtualClock
-from hardware.emulator.arm import EmulatedArm, ServoPlace
+from hardware.emulator.arm import EmulatedArm
 from hardware.emulator.memory_port import MemoryPort
 from hardware.emulator.options import PlantOptions, WireOptions
+from hardware.emulator.places import ServoPlace
 from hardware.robot_file import RobotDescription
 from hardware.wire import dynamixel, feetech
 
