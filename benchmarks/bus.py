@@ -56,7 +56,7 @@ def _in_virtual_time(description: RobotDescription) -> dict[str, object]:
 
 def _in_real_time(description: RobotDescription, latency: float, cycles: int) -> dict[str, object]:
     with emulate(description, wire=WireOptions(latency=latency)) as emulator:
-        bus = open_bus(description, emulator.port, MonotonicClock(), patience=0.05)
+        bus = open_bus(description.model_copy(update={"patience": 0.05}), emulator.port, MonotonicClock())
         try:
             figures = _measure(description, bus, time.perf_counter, cycles)
         finally:

@@ -139,6 +139,8 @@ class RobotDescription(_Section):
         port: a serial port, best by its name under /dev/serial/by-id, or "auto" for the only one there is; the
             address on the network of a Franka.
         baudrate: bits per second on the servo bus.
+        patience: seconds that host and serial adapter may add to every exchange on the servo bus before a servo counts
+            as silent; more on a busy host.
         control_rate: commands per second, Hz.
         joints: the joints, in the order of actions.
         command_mode: what an action means; servos take positions.
@@ -160,6 +162,7 @@ class RobotDescription(_Section):
     driver: Literal["dynamixel", "feetech", "franka"]
     port: str = "auto"
     baudrate: int = Field(1_000_000, gt=0)
+    patience: Annotated[float, Field(gt=0, le=1)] = 0.005
     control_rate: _Positive = 50.0
     joints: Annotated[tuple[JointDescription, ...], Field(strict=False, min_length=1)]
     command_mode: Literal["position", "velocity"] = "position"

@@ -20,7 +20,7 @@ from hardware.errors import (
 )
 from hardware.robot import Array, Observation, RobotSpec, SentAction
 from hardware.robot_file import Points, RobotDescription
-from hardware.serial_bus import PATIENCE, SerialBus
+from hardware.serial_bus import SerialBus
 from hardware.serial_port import Port
 from hardware.servo_bus import Counters
 from hardware.servo_readings import REMEDY, ServoReadings, hardware_error
@@ -55,7 +55,6 @@ class ServoArm:
         port: where it is, or an open line, instead of what the description says.
         clock: stamps what happens, and is what deadlines are on.
         points: gives named points from joint positions.
-        patience: seconds that host and adapter may add to every exchange on the bus.
     """
 
     def __init__(
@@ -65,11 +64,10 @@ class ServoArm:
         clock: Clock | None = None,
         *,
         points: Points | None = None,
-        patience: float = PATIENCE,
     ) -> None:
-        self._description, self._port = description, port
+        self._description, self._port, self._points = description, port, points
         self._clock: Clock = clock or MonotonicClock()
-        self._points, self._patience = points, patience
+        self._patience = description.patience
         self._spec = description.spec
         self._low, self._high = self._spec.command_limits
         self._servos = tuple(joint.servo_ids[0] for joint in description.joints)
@@ -115,7 +113,13 @@ class ServoArm:
                 return
             path = self._description.calibration_path
             calibration = None if path is None else load_calibration(path)
-            if calibration is not None:
+            if calibration is None:
+                logger.warning(
+                    "%s has no calibration: its servos' own zero is taken for the joints'. On a physical arm run "
+                    "'robot-ctrl calibrate' first",
+                    self._spec.name,
+                )
+            else:
                 calibration.check_description(self._description)
             bus = open_bus(self._description, self._port, self._clock, self._patience)
             try:

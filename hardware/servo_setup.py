@@ -9,7 +9,7 @@ from hardware.dynamixel_bus import DynamixelBus
 from hardware.errors import BusError, PortError, ServoFaultError, ServoSetupError
 from hardware.feetech_bus import FeetechBus
 from hardware.robot_file import JointDescription, RobotDescription
-from hardware.serial_bus import PATIENCE, SerialBus
+from hardware.serial_bus import SerialBus
 from hardware.serial_port import Port, SerialPort, serial_devices
 from hardware.wire.tables import model_name
 
@@ -28,7 +28,7 @@ def open_bus(
     description: RobotDescription,
     port: str | Port | None = None,
     clock: Clock | None = None,
-    patience: float = PATIENCE,
+    patience: float | None = None,
 ) -> SerialBus:
     """The bus of an arm's servos; nothing is sent yet.
 
@@ -36,7 +36,7 @@ def open_bus(
         description: the arm.
         port: where it is, or an open line, instead of what the description says.
         clock: what deadlines are on.
-        patience: seconds that host and adapter may add to every exchange.
+        patience: seconds that host and adapter may add to every exchange, instead of what the description says.
 
     Raises:
         PortError: if the port cannot be opened, or "auto" does not find exactly one.
@@ -47,6 +47,7 @@ def open_bus(
         port = SerialPort(_only_port() if path == "auto" else path, description.baudrate, clock)
     tables = {servo: joint.table for joint in description.joints for servo in joint.servo_ids}
     kind = DynamixelBus if description.driver == "dynamixel" else FeetechBus
+    patience = description.patience if patience is None else patience
     return kind(port, tables, clock, names=description.servo_names, patience=patience)
 
 
@@ -145,7 +146,7 @@ class ServoSetup:
         if seconds is None:
             return
         for servo, table in self._bus.tables.items():
-            self._bus.write_count(servo, "bus_watchdog", max(1, table["bus_watchdog"].count(seconds)))
+            self._bus.ensure(servo, "bus_watchdog", table["bus_watchdog"].count(seconds))
 
     def _set_eeprom(self, joint: JointDescription, servo: int) -> None:
         bus, table = self._bus, joint.table

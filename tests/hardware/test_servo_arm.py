@@ -549,9 +549,9 @@ def test_the_driver_needs_neither_torch_nor_mujoco() -> None:
 
 @pytest.mark.parametrize("name", ARMS)
 def test_the_same_arm_over_a_pseudo_terminal(name: str) -> None:
-    description = described(name, bus_watchdog=2.5 if name == "koch" else None)
+    description = described(name, bus_watchdog=2.5 if name == "koch" else None, patience=0.5)
     with emulate(description) as emulator:
-        arm = ServoArm(description, emulator.port, patience=0.5)
+        arm = ServoArm(description, emulator.port)
         arm.connect()
         with pytest.raises(PortBusyError, match="is in use"):
             ServoArm(description, emulator.port).connect()
