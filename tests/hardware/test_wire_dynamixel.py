@@ -18,6 +18,7 @@ INSTRUCTIONS = {
     "FFFFFD00010300082F4E": dynamixel.reboot(1),
     "FFFFFD00010800100144584C22B1DC": dynamixel.clear_turns(1),
     "FFFFFD00FE090082840004000102CEFA": dynamixel.sync_read(132, 4, [1, 2]),
+    "FFFFFD00FE0A008A8400040003070420F2": dynamixel.sync_read(132, 4, [3, 7, 4], fast=True),
     "FFFFFD00FE11008374000400019600000002AA0000008287": dynamixel.sync_write(
         116, {1: (150).to_bytes(4, "little"), 2: (170).to_bytes(4, "little")}
     ),
@@ -98,6 +99,29 @@ def test_the_common_reply_to_a_fast_sync_read() -> None:
     ]
     with pytest.raises(ValueError, match="bytes came for"):
         dynamixel.split_fast_status(packet, [4, 4])
+
+
+FAST_STATUSES = {
+    "FFFFFD00FE190055 0003A60000008408 00071F08000016CA 0004FF030000D19E": {
+        3: (166).to_bytes(4, "little"),
+        7: (2079).to_bytes(4, "little"),
+        4: (1023).to_bytes(4, "little"),
+    },
+    "FFFFFD00FE140055 0003A600000067A4 0007A5012474 00041FD9C1": {
+        3: (166).to_bytes(4, "little"),
+        7: (421).to_bytes(2, "little"),
+        4: b"\x1f",
+    },
+}
+
+
+@pytest.mark.parametrize("vector", FAST_STATUSES)
+def test_replies_to_fast_reads_are_those_of_the_manual(vector: str) -> None:
+    blocks = FAST_STATUSES[vector]
+    assert dynamixel.build_fast_status((servo, 0, data) for servo, data in blocks.items()) == bytes.fromhex(vector)
+    (packet,) = PacketParser().feed(bytes.fromhex(vector))
+    replies = dynamixel.split_fast_status(packet, [len(data) for data in blocks.values()])
+    assert {reply.id: reply.parameters for reply in replies} == blocks
 
 
 def test_what_cannot_be_sent_is_refused() -> None:
