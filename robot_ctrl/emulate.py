@@ -3,6 +3,7 @@
 import contextlib
 import os
 import select
+import shutil
 import sys
 import time
 from collections.abc import Iterable
@@ -111,7 +112,7 @@ class _TypedLines:
 
     def wait(self, seconds: float) -> list[str]:
         """The lines that are typed within a time; returns at the first ones."""
-        if not self._open:
+        if not self._open or _in_background():
             time.sleep(seconds)
             return []
         if not select.select([sys.stdin], [], [], seconds)[0]:
@@ -120,6 +121,12 @@ class _TypedLines:
         self._open = text != ""
         *lines, self._rest = (self._rest + text).split("\n")
         return [line.strip() for line in lines if line.strip()]
+
+
+def _in_background() -> bool:
+    """Whether the terminal belongs to another program now: reading from it would stop this one."""
+    terminal = sys.stdin.fileno()
+    return os.isatty(terminal) and os.tcgetpgrp(terminal) != os.getpgrp()
 
 
 def _obeyed(emulator: Emulator, line: str) -> str:
@@ -139,21 +146,26 @@ def _obeyed(emulator: Emulator, line: str) -> str:
 
 
 def _picture(status: ArmStatus) -> str:
-    """One line with all joints."""
-    joints = "  ".join(
-        f"{name} {position:+.2f}{'' if on else ' off'}{f' error 0x{error:02X}' if error else ''}"
-        for name, position, on, error in zip(
-            status.joints, status.position, status.torque_on, status.errors, strict=True
-        )
+    """One line that fits the terminal: what is wrong, heat, voltage, and all joints."""
+    joints = " ".join(
+        f"{name} {position:+.2f}{'' if on else ' off'}"
+        for name, position, on in zip(status.joints, status.position, status.torque_on, strict=True)
     )
+    wrong = [*_errors(status), *status.faults]
     heat, volts = max(status.temperature), min(status.voltage)
-    return f"{joints}  {heat:.0f} °C {volts:.1f} V  {status.requests} requests  {', '.join(status.faults)}"
+    line = f"{', '.join(wrong) or 'well'} | {heat:.0f} °C {volts:.1f} V | {status.requests} requests | {joints}"
+    return line[: shutil.get_terminal_size().columns - 1]
+
+
+def _errors(status: ArmStatus) -> list[str]:
+    """The hardware error masks of servos that report one."""
+    return [f"{name} 0x{error:02X}" for name, error in zip(status.joints, status.errors, strict=True) if error]
 
 
 def _events(status: ArmStatus) -> str:
     """What is worth a line in a log: torque, errors and faults."""
     torque = [name for name, on in zip(status.joints, status.torque_on, strict=True) if on]
-    errors = [f"{name} 0x{error:02X}" for name, error in zip(status.joints, status.errors, strict=True) if error]
+    errors = _errors(status)
     return "; ".join(
         [
             f"torque on: {', '.join(torque) or 'none'}",
