@@ -6,9 +6,9 @@ A trained arm-reach run drives the simulated arm at 100 Hz. Plans take 0, 20, 50
 the mean distance to the target over an episode, as a ratio to that of a planner that takes no time. Compared:
 
     the loop            asynchronous, start state predicted by the latency, played back as it was optimised
-    no prediction       plans start from the state that was observed
+    no prediction       planned from the state that was observed; what is past when the plan arrives is left out
+    from its arrival    planned from the state that was observed; followed from its first action on
     wrong playback      the plan's actions are interpolated linearly, where holding them was optimised
-    wrong times         a plan starts when it arrives, whatever time it was made for
     waits for plans     the arm stands while it plans, then follows one action
 
 Writes benchmarks/results/latency.csv and prints a table.
@@ -27,16 +27,15 @@ import torch
 
 from hardware.arms.so101 import so101
 from hardware.clock import VirtualClock
-from hardware.robot import Observation
+from hardware.robot import Array, Observation
 from hardware.safety import SafetyFilter
-from planners.plan import Plan
 from robot_ctrl.build import open_run
 from robot_ctrl.realtime.control import ControlTick
 from robot_ctrl.realtime.latency import LatencyEstimate
 from robot_ctrl.realtime.parts import load_task_and_model
 from robot_ctrl.realtime.planning import Planned, RealTimePlanner
 from robot_ctrl.realtime.rules import LatePlanRules
-from robot_ctrl.realtime.schedule import PlanFrom
+from robot_ctrl.realtime.schedule import PlanFrom, integral
 from robot_ctrl.realtime.virtual import VirtualPlanner, drive
 from robot_ctrl.replanner import Replanner
 from robot_ctrl.seeds import derive_seed
@@ -61,40 +60,53 @@ class Waiting(VirtualPlanner):
 class Tampering(RealTimePlanner):
     """Hands plans over other than they were made."""
 
-    change: Callable[[Plan], Plan]
+    change: Callable[[PlanFrom, Array], PlanFrom]
+    sent: Callable[[], Array]
 
     def published(self, planned: Planned) -> PlanFrom:
-        made = super().published(planned)
-        return replace(made, plan=self.change(made.plan))
+        return self.change(super().published(planned), self.sent())
 
 
-def linear(plan: Plan) -> Plan:
-    return replace(plan, interpolation="linear")
+def linear(made: PlanFrom, sent: Array) -> PlanFrom:
+    return replace(made, plan=replace(made.plan, interpolation="linear"))
 
 
-def on_arrival(plan: Plan) -> Plan:
-    return replace(plan, start_time=plan.computed_at)
+def without_its_past(made: PlanFrom, sent: Array) -> PlanFrom:
+    plan = made.plan
+    return replace(made, command=sent - STEP * integral(plan, plan.start_time, plan.computed_at))
 
 
-VARIANTS: dict[str, tuple[bool, Callable[[Plan], Plan], type[VirtualPlanner]]] = {
-    "the loop": (True, lambda plan: plan, VirtualPlanner),
-    "no prediction": (False, lambda plan: plan, VirtualPlanner),
+def from_arrival(made: PlanFrom, sent: Array) -> PlanFrom:
+    return PlanFrom(replace(made.plan, start_time=made.plan.computed_at), sent)
+
+
+def unchanged(made: PlanFrom, sent: Array) -> PlanFrom:
+    return made
+
+
+STEP = 0.075
+"""rad; what an action of 1 adds to a command in arm-reach."""
+
+VARIANTS: dict[str, tuple[bool, Callable[[PlanFrom, Array], PlanFrom], type[VirtualPlanner]]] = {
+    "the loop": (True, unchanged, VirtualPlanner),
+    "no prediction": (False, without_its_past, VirtualPlanner),
+    "from its arrival": (False, from_arrival, VirtualPlanner),
     "wrong playback": (True, linear, VirtualPlanner),
-    "wrong times": (False, on_arrival, VirtualPlanner),
-    "waits for plans": (False, lambda plan: plan, Waiting),
+    "waits for plans": (False, from_arrival, Waiting),
 }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, required=True, help="a trained arm-reach run")
-    parser.add_argument("--trials", type=int, default=12)
+    parser.add_argument("--trials", type=int, default=10)
+    parser.add_argument("--variants", nargs="+", default=list(VARIANTS), help="only these; others stay in the csv")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    rows = []
+    rows = [row for row in read() if row["variant"] not in given.variants]
     for trial in range(given.trials):
         for latency in LATENCIES:
-            for variant in VARIANTS:
+            for variant in given.variants:
                 mean, final = run_trial(given.run, variant, latency, trial)
                 rows.append(
                     {
@@ -129,7 +141,7 @@ def run_trial(run: Path, variant: str, latency: float, trial: int) -> tuple[floa
     )
     replanner = Replanner(task, model, config.planner, now=clock.now)
     planner = Tampering(task, model, replanner, clock, LatencyEstimate(latency), predict=predict)
-    planner.change = change
+    planner.change, planner.sent = change, lambda: control.sent
     planner.reset(trial)
     control.follow()
     end = clock.now() + task.episode_steps * task.period
@@ -145,6 +157,11 @@ def run_trial(run: Path, variant: str, latency: float, trial: int) -> tuple[floa
         if tick.observation is not None
     ]
     return float(np.mean(distances)), float(distances[-1])
+
+
+def read() -> list[dict[str, object]]:
+    path = ROOT / "benchmarks" / "results" / "latency.csv"
+    return list(csv.DictReader(path.open(newline=""))) if path.exists() else []
 
 
 def write(rows: list[dict[str, object]]) -> None:

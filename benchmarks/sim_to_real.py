@@ -139,7 +139,9 @@ class Arm:
                 entries.append(Stepped(tick.time, step))
             return len(observations) > self.task.episode_steps or self._broken()
 
-        planner = VirtualPlanner(self._planner, self.clock, lambda count: self._latency, self.task.period)
+        planner = VirtualPlanner(
+            self._planner, self.clock, lambda count: self._latency, self.task.period, lambda: self.control.lag
+        )
         drive(self.control, planner, self.clock, over)
         if record:
             path = self._folder.episode_path(number)

@@ -8,9 +8,10 @@ from numpy.typing import ArrayLike
 
 from hardware.clock import Clock
 from hardware.errors import CommandRefusedError, RobotError, StoppedError
-from hardware.robot import Observation, Robot, SentAction
+from hardware.robot import Array, Observation, Robot, SentAction
 from hardware.safety import SafetyFilter
 from robot_ctrl.action_scale import ActionScale
+from robot_ctrl.realtime.lag import Lag
 from robot_ctrl.realtime.motions import Brake, Follow, Hold, Motion, MoveTo
 from robot_ctrl.realtime.rules import LatePlanRules, Standing
 from robot_ctrl.realtime.schedule import PlanFrom, PlanSchedule
@@ -89,6 +90,7 @@ class ControlTick:
         self._motion: Motion = Hold()
         self._following_since: float | None = None
         self._stopping: str | None = None
+        self._lag = Lag(self.period)
         self._failures = 0
         self._trouble: str | None = None
         observation = robot.get_observation()
@@ -105,6 +107,16 @@ class ControlTick:
     def stopping(self) -> str | None:
         """Why the arm is braking; None while it is not."""
         return self._stopping
+
+    @property
+    def sent(self) -> Array:
+        """The command (nu,) that was sent last."""
+        return self._sent
+
+    @property
+    def lag(self) -> float:
+        """Seconds that commands are sent after they were asked for, because limits hold them back."""
+        return self._lag.seconds
 
     @property
     def following(self) -> bool:
@@ -159,6 +171,7 @@ class ControlTick:
         trouble = self._trouble if observation is None else None
         if observation is not None:
             self._failures = 0
+        self._lag.add(requested, sent.sent)
         self._velocity = (sent.sent - self._sent) / self.period
         self._sent = sent.sent
         if self._safety.fault is not None:

@@ -271,7 +271,7 @@ class ControlServer:
     def _exchange(self, observation: Observation | None) -> PlanFrom | None:
         episode = None if self._episode is None else self._episode.episode
         if observation is not None:
-            self._channels.seen.put(Seen(episode, observation))
+            self._channels.seen.put(Seen(episode, observation, self.control.lag))
         made: EpisodePlan | None = self._channels.plans.get()
         if made is None or made.episode != episode:
             return None

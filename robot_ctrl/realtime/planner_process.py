@@ -138,7 +138,7 @@ class PlannerServer:
             return False
         self._planned_from = read_time(seen.observation)
         try:
-            self._plan(seen.episode, seen.observation)
+            self._plan(seen.episode, seen.observation, seen.lag)
             self._failures = 0
         except Exception as error:  # a planner that fails must not take the arm with it: late plans have rules
             self._failed(error)
@@ -156,10 +156,10 @@ class PlannerServer:
         self._one_step.reset()
         self.status = replace(self.status, missed=0)
 
-    def _plan(self, episode: int, observation: Observation) -> None:
+    def _plan(self, episode: int, observation: Observation, lag: float) -> None:
         state = self._task.state(observation)
         doubt = self._doubt(state)
-        planned = self._planner.plan(observation)
+        planned = self._planner.plan(observation, lag)
         published = self._planner.published(planned)
         plan = replace(published.plan, proposal=None)
         self._channels.plans.put(

@@ -69,15 +69,23 @@ class RealTimePlanner:
         self._schedule.clear()
         self._replanner.reset(seed)
 
-    def plan(self, observation: Observation) -> Planned:
-        """Plan from an observation, for the moment at which the plan will be ready."""
+    def plan(self, observation: Observation, lag: float = 0.0) -> Planned:
+        """Plan from an observation, for the moment at which the plan will be ready.
+
+        Args:
+            observation: the newest.
+            lag: seconds that commands are sent after plans ask for them, because limits hold them back. What the
+                plans in force asked for that long before the observation is still to come; a new plan's actions
+                take effect that long after its start.
+        """
         began = self._clock.now()
         read = read_time(observation)
+        sent = read - lag
         state, command = self._task.state(observation), self._task.previous_command(observation)
         start = began + self._latency.seconds
         if self._predict:
-            state = predict_forward(self._model, state, self._schedule, read, start, self._task.period)
-            command = self._command_at(start, read, command)
+            state = predict_forward(self._model, state, self._schedule, sent, start, self._task.period)
+            command = self._command_at(start, sent, command)
         newest, warm_start = self._schedule.newest, None
         if newest is not None:
             hold = self._task.action_scale.hold_action(command).astype(np.float32)
@@ -101,11 +109,11 @@ class RealTimePlanner:
         self._schedule.add(plan)
         return plan
 
-    def _command_at(self, start: float, read: float, command: Array) -> Array:
+    def _command_at(self, start: float, sent: float, command: Array) -> Array:
         scale = self._task.action_scale
-        if scale.mode == "absolute" or start <= read or self._schedule.newest is None:
+        if scale.mode == "absolute" or start <= sent or self._schedule.newest is None:
             return command
-        return scale.to_command(self._schedule.sum(read, start).astype(np.float64), command)
+        return scale.to_command(self._schedule.sum(sent, start).astype(np.float64), command)
 
 
 def read_time(observation: Observation) -> float:

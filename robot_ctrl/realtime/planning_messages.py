@@ -8,10 +8,11 @@ from robot_ctrl.realtime.schedule import PlanFrom
 
 @dataclass(frozen=True)
 class Seen:
-    """An observation, and the episode that is on; None between episodes."""
+    """An observation, the episode that is on (None between episodes), and how far commands lag behind requests, s."""
 
     episode: int | None
     observation: Observation
+    lag: float
 
 
 @dataclass(frozen=True)

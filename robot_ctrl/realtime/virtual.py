@@ -21,10 +21,19 @@ class VirtualPlanner:
         clock: the loop's clock.
         latency: seconds that the next plan takes, by how many there were before; infinite for a planner that died.
         period: seconds between the observations that are planned from, at least.
+        lag: seconds that commands are sent after plans ask for them.
     """
 
-    def __init__(self, planner: RealTimePlanner, clock: Clock, latency: Callable[[int], float], period: float) -> None:
+    def __init__(
+        self,
+        planner: RealTimePlanner,
+        clock: Clock,
+        latency: Callable[[int], float],
+        period: float,
+        lag: Callable[[], float] = lambda: 0.0,
+    ) -> None:
         self._planner, self._clock, self._latency, self._period = planner, clock, latency, period
+        self._lag = lag
         self._pending: Planned | None = None
         self._ready = 0.0
         self._next = -float("inf")
@@ -34,7 +43,7 @@ class VirtualPlanner:
         """Let it work until now, then show it the newest observation; returns a plan that became ready."""
         plan = self._finished()
         if self._pending is None and observation is not None and read_time(observation) >= self._next - 1e-9:
-            self._pending = self._planner.plan(observation)
+            self._pending = self._planner.plan(observation, self._lag())
             self._ready = self._clock.now() + self._latency(self._count)
             self._next = read_time(observation) + self._period
             self._count += 1
