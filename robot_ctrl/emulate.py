@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hardware.emulator import FAULTS, CameraStream, Emulator, Fault, PlantOptions, WireOptions, emulate
 from hardware.emulator.arm import ArmStatus
-from hardware.robot_file import load_description
+from hardware.robot_file import RobotDescription, load_description
 from robot_ctrl.errors import Interrupted, UserError
 
 _PERIOD = 0.5
@@ -46,7 +46,7 @@ def emulate_command(
         noise: standard deviation of the encoders' error, rad.
         latency: s that the serial adapter keeps bytes back.
         faults: NAME[:JOINT][@START][+DURATION] each.
-        camera: the camera of the robot's MJCF model to serve.
+        camera: the camera of the robot's MJCF model to serve; its size is that in the robot's file, or 320 by 240.
         camera_port: TCP port of its motion JPEG stream; None serves none.
         seed: of noise and garbage.
 
@@ -64,7 +64,7 @@ def emulate_command(
             plant=PlantOptions(payload=payload, friction=friction, damping=damping, delay=delay, noise=noise),
             wire=WireOptions(latency=latency),
             faults=[Fault.parse(text) for text in faults],
-            cameras=[] if camera_port is None else [CameraStream(camera, camera_port)],
+            cameras=[] if camera_port is None else [_stream(description, camera, camera_port)],
             link=None if port_link is None else port_link.absolute(),
             seed=seed,
         )
@@ -79,6 +79,14 @@ def emulate_command(
             _attend(emulator)
     print(f"\n{description.name} is gone.")
     return 0
+
+
+def _stream(description: RobotDescription, camera: str, port: int) -> CameraStream:
+    """A camera of the robot's MJCF model, with pictures of the size that its file states, if it names the camera."""
+    for known in description.cameras:
+        if known.name == camera:
+            return CameraStream(camera, port, known.width, known.height)
+    return CameraStream(camera, port)
 
 
 def _attend(emulator: Emulator) -> None:
