@@ -120,6 +120,15 @@ def test_a_silent_servo_is_named_within_a_bounded_time() -> None:
     assert bench.bus.read_count(1, "led") == 0, "the others go on"
 
 
+@pytest.mark.parametrize(("baudrate", "latency"), [(1_000_000, 0.001), (57_600, 0.001), (1_000_000, 0.016)])
+def test_waiting_ends_when_the_reply_must_have_come(baudrate: int, latency: float) -> None:
+    bench = Bench()
+    bench.port.baudrate, bench.port.latency = baudrate, latency
+    assert bench.bus.scan([9]) == {}
+    on_wire = (2 * len(dynamixel.ping(9)) + 3 + 16) * 10 / baudrate
+    assert bench.clock.now() == pytest.approx(on_wire + 254 * 2e-6 + latency + 0.005)
+
+
 def test_a_late_reply_is_not_taken_for_the_next_one() -> None:
     bench = Bench()
     bench.servos[1].set("present_position", 1111)

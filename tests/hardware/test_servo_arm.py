@@ -228,6 +228,52 @@ def test_a_missing_servo_is_named_with_those_that_answer(bench: Bench) -> None:
     assert not any(bench.truth.torque_on)
 
 
+@pytest.mark.parametrize("level", [0, 1])
+def test_servos_that_do_not_confirm_writes_are_made_to(bench: Bench, level: int) -> None:
+    for joint in bench.description.joints:
+        memory = bench.body.servo(joint.name).memory
+        memory["status_return_level"] = level
+        if bench.description.driver == "feetech":
+            memory.store("status_return_level")
+    bench.arm.connect()
+    assert all(bench.truth.torque_on)
+
+
+def test_eeprom_is_not_written_while_that_would_let_the_arm_fall() -> None:
+    bench = Bench(described("koch"))
+    bench.arm.connect()
+    memory = bench.body.servo("elbow_flex").memory
+    memory["return_delay_time"] = 250
+    bench.reconnect()
+    with pytest.raises(
+        ServoSetupError, match="return_delay_time is 250, must be 0, and cannot be changed while torque"
+    ):
+        bench.arm.connect()
+    assert all(bench.truth.torque_on), "it holds on"
+
+
+def test_a_watchdog_that_tripped_before_does_not_keep_the_arm_from_moving() -> None:
+    bench = Bench(described("koch"))
+    bench.arm.connect()
+    bench.clock.advance(1.0)
+    bench.body.advance(bench.clock.now())
+    assert bench.body.servo("shoulder_pan").memory["bus_watchdog"] == -1
+    bench.reconnect()
+    bench.arm.connect()
+    bench.drive(0.3, pan(0.02))
+    assert bench.truth.position[0] > 0.1
+
+
+@pytest.mark.parametrize("name", ["echo", "latency-16ms"])
+def test_an_adapter_with_its_own_ways_changes_nothing(bench: Bench, name: str) -> None:
+    bench.inject(name)
+    bench.arm.connect()
+    command = bench.drive(0.5, pan(0.01))
+    np.testing.assert_allclose(bench.arm.get_observation().values["joint_position"], bench.truth.position, atol=0.02)
+    assert bench.truth.position[0] == pytest.approx(command[0], abs=0.1)
+    assert bench.arm.counters.retries == 0
+
+
 @pytest.mark.parametrize("name", ["lost-reply", "crc-flip", "late-reply"])
 def test_one_bad_packet_does_not_keep_the_arm_from_connecting(bench: Bench, name: str) -> None:
     bench.inject(name)
