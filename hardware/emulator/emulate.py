@@ -47,7 +47,6 @@ def emulate(
     """
     places = _places(description)
     settings = EmulatorSettings(
-        name=description.name,
         model=_model(description),
         places=places,
         baudrate=description.baudrate,

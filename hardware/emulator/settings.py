@@ -33,7 +33,6 @@ class EmulatorSettings:
     """One emulated arm with its port.
 
     Attributes:
-        name: the robot's name.
         model: the MJCF file of its body.
         places: its servos.
         baudrate: bits per second that its servos are set to.
@@ -46,7 +45,6 @@ class EmulatorSettings:
         seed: of noise and garbage.
     """
 
-    name: str
     model: Path
     places: tuple[ServoPlace, ...]
     baudrate: int
