@@ -35,6 +35,10 @@ class LatentHeads(nn.Module):
         following: Tensor = latents + change
         return following
 
+    def flops_per_row(self) -> float:
+        """Floating point operations of one step of one candidate by all heads."""
+        return float(self.heads * sum(2 * weight.shape[1] * weight.shape[2] for weight in self.network.weights))
+
     def thaw(self) -> None:
         """Forget the copy of the weights that rollouts use; to be called whenever weights change."""
         self._frozen = None

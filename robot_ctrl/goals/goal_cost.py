@@ -44,7 +44,7 @@ class GoalCost:
     def terms(self, rollout: Rollout, actions: Tensor) -> dict[str, Tensor]:
         """(P, N) by name, weighted; they sum to the cost."""
         distances = self._away(rollout)
-        spread = distances.std(dim=0, correction=0).sum(dim=-1)
+        spread = distances.std(dim=0, correction=0).sum(dim=-1) if len(distances) > 1 else distances.new_zeros(())
         effort = actions.square().sum(dim=(1, 2))
         shape = rollout.states.shape[:2]
         return {

@@ -122,10 +122,9 @@ def _imagine(
     model: ImageDynamics[Any], goal: torch.Tensor, state: torch.Tensor, plan: Plan, step: int
 ) -> list[Imagined]:
     elites = plan.proposal.elites if isinstance(plan.proposal, Proposal) else None
-    candidates = (
-        plan.actions[None] if elites is None else np.concatenate([plan.actions[None], elites])[: 1 + CANDIDATES]
-    )
-    rollout = model.rollout(state, torch.as_tensor(candidates, device=model.device)).states
+    kept = plan.actions[None][:0] if elites is None else elites[:CANDIDATES]
+    candidates = np.concatenate([plan.actions[None], kept])
+    rollout = model.rollout(state, torch.tensor(candidates, device=model.device)).states
     ends = model.distance(rollout[:, :, -1], goal)
     found = []
     for rank in range(len(candidates)):
@@ -144,7 +143,7 @@ def _imagine(
 
 def _ends(model: ImageDynamics[Any], goal: torch.Tensor, state: torch.Tensor, actions: NDArray[Any]) -> torch.Tensor:
     """How far from the goal each member (P,) expects one action sequence to end."""
-    rollout = model.rollout(state, torch.as_tensor(actions, device=model.device)).states
+    rollout = model.rollout(state, torch.tensor(actions, device=model.device)).states
     return model.distance(rollout[:, 0, -1], goal)
 
 
