@@ -3,13 +3,14 @@
 import logging
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import numpy as np
 
 from hardware.calibration import load_calibration
 from hardware.clock import Clock, MonotonicClock
 from hardware.errors import (
+    BusError,
     CommandRefusedError,
     ConnectionLostError,
     NotConnectedError,
@@ -100,7 +101,8 @@ class ServoArm:
     def connect(self) -> None:
         """Find, check and set up the servos, and switch their torque on where they stand; harmless when connected.
 
-        A hardware error that a servo shows is latched, and no torque is switched on until ``clear_fault``.
+        A hardware error that a servo shows is latched. While a fault is latched, also one from before, the torque
+        stays as it is until ``clear_fault``.
 
         Raises:
             PortError: if the port cannot be opened, or another program holds it.
@@ -131,10 +133,12 @@ class ServoArm:
                 if errors:
                     self._fault = f"{'; '.join(errors)}: {REMEDY}"
                     logger.error("%s: %s", self._spec.name, self._fault)
-                    self._readings.read()
-                else:
+                if self._fault is None:
                     setup.check_supply()
                     self._switch_on(bus)
+                else:
+                    self._readings.read()
+                    self._command = self._previous = self._readings.position
             except BaseException:
                 bus.close()
                 raise
@@ -150,8 +154,11 @@ class ServoArm:
             bus, self._bus = self._bus, None
             if bus is None:
                 return
+            failures = []
             try:
                 failures = self._release(bus) if self._should_release() else self._leave_on(bus)
+            except ConnectionLostError as error:
+                failures = [str(error)]
             finally:
                 bus.close()
             if failures:
@@ -237,6 +244,7 @@ class ServoArm:
 
         Raises:
             NotConnectedError: before ``connect``.
+            BusError: if a servo does not answer.
             StoppedError: while a servo's error persists, it is too hot, its supply is wrong, or it stands outside its
                 limits.
         """
@@ -262,7 +270,7 @@ class ServoArm:
         """Begin with servos that are set up, and nothing known of them yet."""
         self._setup = setup
         self._readings = ServoReadings(self._description, bus, self._clock)
-        self._fault, self._sequence = None, 0
+        self._sequence = 0
         self._command = self._previous = np.zeros(self._spec.action_size)
         self._command_time = self._previous_time = self._last_exchange = self._clock.now()
         ends = [[bus.read(servo, f"{end}_position_limit") for end in ("min", "max")] for servo in self._servos]
@@ -371,6 +379,8 @@ class ServoArm:
         policy = self._description.torque_at_disconnect
         if policy != "release_when_parked":
             return policy == "release"
+        with suppress(BusError):
+            self._readings.read()
         away = np.abs(self._readings.position - np.array(self._description.park_pose))
         parked = bool(away.max() <= PARKED_TOLERANCE)
         if not parked:

@@ -544,13 +544,24 @@ def test_an_error_that_was_there_before_is_latched_at_connect() -> None:
     assert all(bench.truth.torque_on)
 
 
+def test_a_latched_fault_outlives_the_connection(connected: Bench) -> None:
+    connected.drive(0.3, pan(0.02))
+    connected.arm.stop("for good")
+    connected.arm.disconnect()
+    connected.arm._port = MemoryPort(connected.body, connected.clock)
+    connected.arm.connect()
+    with pytest.raises(StoppedError, match="for good"):
+        connected.arm.send_action(connected.command())
+    connected.arm.clear_fault()
+    connected.drive(0.2, pan(0.01))
+
+
 def test_a_parked_arm_is_released_and_another_is_held(connected: Bench, caplog: pytest.LogCaptureFixture) -> None:
     connected.arm.disconnect()
     assert not any(connected.truth.torque_on)
     connected.reconnect()
     connected.arm.connect()
     connected.drive(0.5, pan(0.02))
-    connected.arm.get_observation()
     with caplog.at_level(logging.WARNING):
         connected.arm.disconnect()
     assert all(connected.truth.torque_on)
