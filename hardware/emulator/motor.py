@@ -54,9 +54,7 @@ class MotorModel:
 MOTORS = {
     "sts3215": MotorModel(7.4, 1.9, 2.4, 4.7, 0.004),
     "xl330-m288": MotorModel(5.0, 0.52, 1.47, 10.8, 0.004),
-    "xl330-m077": MotorModel(5.0, 0.215, 1.47, 40.1, 0.004),
     "xl430-w250": MotorModel(12.0, 1.5, 1.4, 6.4, 0.004, brown_out=5.0),
-    "xc430-w150": MotorModel(12.0, 1.6, 1.4, 11.1, 0.004, brown_out=5.0),
     "xm430-w350": MotorModel(12.0, 4.1, 2.3, 4.8, 0.003, brown_out=7.0),
     "xm540-w270": MotorModel(12.0, 10.6, 4.4, 3.1, 0.003, brown_out=7.0),
 }

@@ -10,9 +10,12 @@ from emulated_arms import JOINTS, MODEL, READY, Bench, description, servo_places
 
 from hardware.clock import VirtualClock
 from hardware.emulator import EmulatorError, emulate_in_memory
+from hardware.emulator.motor import MOTORS
 from hardware.emulator.options import PlantOptions
 from hardware.mujoco_robot import MujocoRobot
-from hardware.wire import feetech
+from hardware.robot_file import load_description
+from hardware.wire import dynamixel, feetech
+from hardware.wire.tables import MODELS
 
 COUNT = 2 * np.pi / 4096
 
@@ -167,6 +170,26 @@ def test_a_limp_arm_falls_to_rest_and_costs_nothing_there():
     bench.wait(10.0)
     assert bench.arm.plant.data.time == steps
     assert bench.wait(0.0).time == pytest.approx(16.0)
+
+
+def test_every_servo_that_can_be_driven_has_a_motor():
+    assert set(MOTORS) == set(MODELS)
+
+
+@pytest.mark.parametrize("robot", ["so101", "koch", "viperx"])
+def test_every_packaged_arm_holds_its_park_pose(robot):
+    described = load_description(robot)
+    clock = VirtualClock()
+    port = emulate_in_memory(described, clock)
+    codec = feetech if described.driver == "feetech" else dynamixel
+    table = port.arm.servo(described.joints[0].name).memory.table
+    port.write(codec.write(codec.BROADCAST, table["torque_enable"].address, b"\1"))
+    clock.advance(2.0)
+    status = port.arm.status(clock.now())
+    assert all(status.torque_on)
+    assert not any(status.errors)
+    assert max(map(abs, status.velocity)) < 0.02
+    assert np.allclose(status.position, described.park_pose, atol=0.1)
 
 
 def test_mounting_is_what_calibration_has_to_find():
