@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 WRITE_TIMEOUT = 0.5
 """Seconds after which bytes that the adapter does not take are a lost connection."""
 
-_DEVICE_PATTERNS = ("ttyUSB*", "ttyACM*", "ttyAMA*")
+_DEVICE_PATTERNS = ("ttyUSB*", "ttyACM*", "ttyAMA*", "cu.usb*")
 _CHUNK = 4096
 
 
@@ -121,8 +121,6 @@ class SerialPort:
         self._serial = _open(path, baudrate)
         self._ask_for_low_latency()
         self._fd = self._serial.fileno()
-        self._poll = select.poll()
-        self._poll.register(self._fd, select.POLLIN)
         self.latency = (latency_timer(path) or 1) / 1000
 
     @property
@@ -167,7 +165,8 @@ class SerialPort:
         self._require_open()
         remaining = deadline - self._clock.now()
         try:
-            if not self._poll.poll(max(0.0, remaining) * 1000):
+            readable, _, _ = select.select([self._fd], [], [], max(0.0, remaining))
+            if not readable:
                 self._clock.sleep_until(deadline)
                 return b""
             data = os.read(self._fd, _CHUNK)
