@@ -1,16 +1,15 @@
 """Everything that bounds the position commands of an arm: joints, exploration, obstacles, derivatives, braking."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from hardware.collision_guard import CollisionGuard
 from hardware.exploration import Exploration
-from hardware.motion_limits import MotionLimits
+from hardware.motion_limits import Motion, MotionLimits
 from hardware.robot import Array, RobotSpec
 from hardware.step_limits import Reason
 from hardware.twin import KinematicTwin, Proximity
-
-OUTSIDE = 1e-6
-"""rad beyond a limit that count as outside it."""
 
 SAME = 1e-12
 """rad; commands that are no further apart are the same."""
@@ -58,27 +57,26 @@ class ArmLimits:
         self.previous = start
         if start is not None:
             self._motion.reset(start)
+            if self._guard is not None:
+                self._guard.reset(start)
 
     def limit(self, requested: Array) -> tuple[Array, tuple[Reason, ...]]:
         """The command to send instead of a request, (nu,), and why it differs."""
         previous = self._motion.motion.state.position
-        low, high, velocity = self._bounds(previous)
-        clipped = np.minimum(np.maximum(requested, low), high)
+        low, high, velocity = self._bounds()
+        clipped = np.minimum(np.maximum(requested, np.minimum(low, previous)), np.maximum(high, previous))
         reasons = self._clipping(requested, clipped)
         motion = self._motion.towards(clipped, low, high, velocity)
         wanted = motion.state.position
         reasons += self._missed(clipped, wanted, velocity)
         if self._guard is not None and not (motion.resting and np.array_equal(wanted, previous)):
-            bent, near = self._guard.nearest(wanted, previous, low, high, velocity)
-            if bent is None:
-                return self._braked(wanted, reasons, f"too close: {_named(near[0])}")
-            if bent is not wanted:
-                pace = (bent - previous) * self._rate
-                motion = self._motion.towards(bent, low, high, velocity, pace)
+            clear, obstacle = self._clear(self._guard, motion, (low, high, velocity))
+            if clear is None:
+                command = self.brake()
+                return command, reasons + self._changes(f"collision: {obstacle}", wanted, command)
+            if clear is not motion:
+                motion = clear
                 reasons += self._changes("barrier", wanted, motion.state.position)
-            hit = self._guard.blocked(motion, previous)
-            if hit is not None:
-                return self._braked(motion.state.position, reasons, f"collision: {_named(hit)}")
         self._next = motion, clipped
         return motion.state.position, reasons
 
@@ -93,16 +91,52 @@ class ArmLimits:
         self.previous = sent.copy()
         self._motion.accept(*self._next)
 
-    def _bounds(self, previous: Array) -> tuple[Array, Array, Array]:
-        """Limits in force, widened to a command outside them: from there commands only move inwards."""
+    def _bounds(self) -> tuple[Array, Array, Array]:
+        """Lowest and highest positions and largest speeds in force."""
         low, high, velocity = self._low, self._high, self._motion.velocity
-        if self._exploration is not None:
-            low, high, velocity = self._exploration.bounds(low, high, velocity)
-        return (
-            np.where(previous < low - OUTSIDE, previous, low),
-            np.where(previous > high + OUTSIDE, previous, high),
-            velocity,
+        return (low, high, velocity) if self._exploration is None else self._exploration.bounds(low, high, velocity)
+
+    def _clear(
+        self, guard: CollisionGuard, motion: Motion, bounds: tuple[Array, Array, Array]
+    ) -> tuple[Motion | None, str]:
+        """A motion itself, or one bent around what is near; None if there is no clear one, and what is in the way."""
+        previous = self._motion.motion.state.position
+        near = guard.near(previous)
+        obstacle = near[0] if near else None
+        if guard.admits(motion.state.position, previous, near):
+            obstacle = guard.blocked(motion, previous)
+            if obstacle is None:
+                return motion, ""
+        for bent in self._bent(guard, motion.state.position, near, bounds):
+            obstacle = guard.blocked(bent, previous)
+            if obstacle is None:
+                return bent, ""
+        return None, "" if obstacle is None else f"{obstacle.first} and {obstacle.second}"
+
+    def _bent(
+        self, guard: CollisionGuard, wanted: Array, near: list[Proximity], bounds: tuple[Array, Array, Array]
+    ) -> Iterator[Motion]:
+        """Motions close to a wanted command that heed what is near.
+
+        First the way towards the closest command at any acceleration; then, for where joints that lag behind it
+        spoil that, the closest command that they can all be at one period from now.
+        """
+        if not near:
+            return
+        low, high, velocity = bounds
+        previous = self._motion.motion.state.position
+        lowest, highest = np.minimum(low, previous), np.maximum(high, previous)
+        step = velocity / self._rate
+        answer = guard.nearest(
+            wanted, previous, near, np.maximum(previous - step, lowest), np.minimum(previous + step, highest)
         )
+        if answer is not None:
+            yield self._motion.towards(answer, low, high, velocity, (answer - previous) * self._rate)
+        slowest, fastest = self._motion.reachable(velocity)
+        answer = guard.nearest(wanted, previous, near, np.maximum(slowest, lowest), np.minimum(fastest, highest))
+        motion = None if answer is None else self._motion.onto(answer, low, high, velocity)
+        if motion is not None:
+            yield motion
 
     def _clipping(self, requested: Array, clipped: Array) -> tuple[Reason, ...]:
         if np.array_equal(requested, clipped):
@@ -122,14 +156,6 @@ class ArmLimits:
             (exceeded[index], self._names[index], float(amounts[index])) for index in np.flatnonzero(amounts > SAME)
         )
 
-    def _braked(self, wanted: Array, reasons: tuple[Reason, ...], why: str) -> tuple[Array, tuple[Reason, ...]]:
-        command = self.brake()
-        return command, reasons + self._changes(why, wanted, command)
-
     def _changes(self, limit: str, before: Array, after: Array) -> tuple[Reason, ...]:
         amounts = np.abs(before - after)
         return tuple((limit, self._names[index], float(amounts[index])) for index in np.flatnonzero(amounts > SAME))
-
-
-def _named(proximity: Proximity) -> str:
-    return f"{proximity.first} and {proximity.second}"

@@ -106,9 +106,9 @@ class MotionLimits:
         """The next motion towards a request.
 
         Args:
-            requested: (nu,) within ``low`` and ``high``.
+            requested: (nu,) where to be one period from now.
             low: (nu,) smallest positions.
-            high: (nu,) largest positions; the motion so far must be able to stop within both, or it brakes.
+            high: (nu,) largest positions. From outside them the motion only goes inwards.
             velocity: (nu,) largest speeds, at most ``self.velocity``.
             pace: (nu,) how fast the request moves on; None takes it from the requests so far.
         """
@@ -124,6 +124,27 @@ class MotionLimits:
             state = _chosen(good, state, self.braking().state)
             stop, good = self._checked(state, low, high)
         return Motion(state, stop) if stop is not None and good.all() else self.braking()
+
+    def onto(self, command: Array, low: Array, high: Array, velocity: Array) -> Motion | None:
+        """The motion that is at a command, (nu,), one period from now; None if a limit forbids it.
+
+        Unlike ``towards`` it does not care what comes after the command, except that it can be braked.
+        """
+        state, allowed = self._parabola(command, velocity)
+        if not allowed.all():
+            return None
+        stop, good = self._checked(state, low, high)
+        return Motion(state, stop) if stop is not None and good.all() else None
+
+    def reachable(self, velocity: Array) -> tuple[Array, Array]:
+        """The lowest and the highest commands (nu,) that the limits allow one period from now."""
+        before, last, now = self._commands
+        steady = (now - 2 * last + before) / self._period**2
+        change = self.jerk * self._period
+        slowest = np.maximum(steady - change, -self.acceleration) * self._period**2 + (now - last)
+        fastest = np.minimum(steady + change, self.acceleration) * self._period**2 + (now - last)
+        step = velocity * self._period
+        return now + np.maximum(slowest, -step), now + np.minimum(fastest, step)
 
     def accept(self, motion: Motion, requested: Array) -> None:
         """Go on from a motion whose command was sent, and remember what was asked for."""
@@ -171,25 +192,31 @@ class MotionLimits:
         second = np.diff(first, axis=0) / self._period
         return first[-1], second[-1], (second[-1] - second[-2]) / self._period
 
+    def _parabola(self, command: Array, velocity: Array) -> tuple[MotionState, Mask]:
+        """The state on the parabola that ends at a command, and for which joints the limits allow it."""
+        mean, acceleration, jerk = self._derivatives(command)
+        speed = mean + acceleration * self._period / 2
+        peak = np.abs(speed + acceleration * np.abs(acceleration) / (2 * self.jerk))
+        allowed = (
+            (np.maximum(np.maximum(np.abs(mean), np.abs(speed)), peak) <= velocity)
+            & (np.abs(acceleration) <= self.acceleration)
+            & (np.abs(jerk) <= self.jerk)
+        )
+        return MotionState(command, speed, acceleration), allowed
+
     def _direct(self, requested: Array, velocity: Array) -> tuple[MotionState, Mask]:
         """The state on the parabola that ends at the request, and for which joints it is good to be there.
 
         That is where the limits allow it, and would allow to go on with the request as it has moved so far: one that
         stands still must not be passed through at speed.
         """
-        mean, acceleration, jerk = self._derivatives(requested)
-        speed = mean + acceleration * self._period / 2
-        peak = np.abs(speed + acceleration * np.abs(acceleration) / (2 * self.jerk))
+        state, allowed = self._parabola(requested, velocity)
         first, last = self._requests
         bend = (requested - 2 * last + first) / self._period**2
+        mean = (requested - self._commands[-1]) / self._period
         after = bend + ((requested - last) / self._period - mean) / self._period
-        sudden = np.maximum(np.abs(after - acceleration), np.abs(bend - after)) / self._period
-        allowed = (
-            (np.maximum(np.maximum(np.abs(mean), np.abs(speed)), peak) <= velocity)
-            & (np.maximum(np.abs(acceleration), np.abs(after)) <= self.acceleration)
-            & (np.maximum(np.abs(jerk), sudden) <= self.jerk)
-        )
-        return MotionState(requested, speed, acceleration), allowed
+        sudden = np.maximum(np.abs(after - state.acceleration), np.abs(bend - after)) / self._period
+        return state, allowed & (np.abs(after) <= self.acceleration) & (sudden <= self.jerk)
 
     def _pace(self, requested: Array) -> Array:
         """How fast the request moves: by itself and as seen from the command, whichever is slower.
@@ -224,11 +251,14 @@ class MotionLimits:
         return MotionState(requested + offset, pace + speed, np.array(acceleration))
 
     def _checked(self, state: MotionState, low: Array, high: Array) -> tuple[StopTrajectory | None, Mask]:
-        """The stop from a state, and for which joints it stays within limits."""
+        """The stop from a state, and for which joints it stays within limits, or goes inwards from outside them."""
         stop = self._brakes.stop_from(state)
         if stop is None:
             return None, np.zeros(self._spec.action_size, dtype=bool)
-        return stop, (stop.lowest >= low - EDGE) & (stop.highest <= high + EDGE)
+        position, before = state.position, self.motion.state.position
+        good = (position >= np.minimum(low, before) - EDGE) & (position <= np.maximum(high, before) + EDGE)
+        lowest, highest = np.minimum(low, position), np.maximum(high, position)
+        return stop, good & (stop.lowest >= lowest - EDGE) & (stop.highest <= highest + EDGE)
 
 
 def _chosen(good: Mask, state: MotionState, other: MotionState) -> MotionState:
