@@ -1,8 +1,9 @@
 """The motor of an emulated servo: reference profile, position loop, current, heat.
 
 What a servo does with its factory gains is what the position actuator of the arm's MJCF model does; other gains
-scale that. Thermal constants, stall currents and supply voltages follow the makers' data sheets (ROBOTIS e-manual,
-Feetech STS3215) where they give them, and are plausible otherwise; none was identified from a servo.
+scale that. Stall currents, speeds and supply voltages follow the makers' data sheets (ROBOTIS e-manual, Feetech
+STS3215). Heating is fitted to one public measurement (github.com/TheRobotStudio/SO-ARM100, issue 134: an STS3215 is
+15 °C warmer after 10 minutes at half its stall torque); nothing was identified from a servo of ours.
 """
 
 import math
@@ -46,8 +47,8 @@ class MotorModel:
     stall_current: float
     no_load_speed: float
     backlash: float
-    heating: float = 180.0
-    heating_time: float = 120.0
+    heating: float = 70.0
+    heating_time: float = 180.0
     brown_out: float = 2.5
 
 
