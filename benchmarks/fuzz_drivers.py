@@ -4,16 +4,19 @@
 
 Each case is a sequence of reads, sync reads and writes to three servos whose positions change with every request, on a
 line that loses, flips, cuts, delays, doubles, echoes, reorders and invents answers. The rule is checked by
-tests/helpers/spoiled_line.py, which the tests run a thousand times. Exits with an error at the first wrong value.
+tests/helpers/spoiled_line.py, which the tests run a thousand times. Exits with an error at the first wrong value, else
+writes benchmarks/results/fuzz_drivers.csv.
 """
 
 import argparse
+import csv
 import random
 import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "helpers"))
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "tests" / "helpers"))
 
 from spoiled_line import SPOILS, check_spoiled
 
@@ -24,11 +27,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", type=int, default=100_000)
     given = parser.parse_args()
-    for protocol in ("dynamixel", "feetech"):
-        _fuzz(protocol, given.cases)
+    rows = [_fuzz(protocol, given.cases) for protocol in ("dynamixel", "feetech")]
+    with (ROOT / "benchmarks" / "results" / "fuzz_drivers.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
 
 
-def _fuzz(protocol: str, cases: int) -> None:
+def _fuzz(protocol: str, cases: int) -> dict[str, object]:
     values = errors = 0
     started = time.monotonic()
     for case in range(cases):
@@ -42,6 +48,7 @@ def _fuzz(protocol: str, cases: int) -> None:
         if (case + 1) % REPORT_EVERY == 0:
             elapsed = time.monotonic() - started
             print(f"{protocol}: {case + 1} cases, {values} right values, {errors} errors, 0 wrong, {elapsed:.0f} s")
+    return {"driver": protocol, "cases": cases, "right_values": values, "errors": errors, "wrong_values": 0}
 
 
 if __name__ == "__main__":
