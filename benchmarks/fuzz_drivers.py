@@ -15,11 +15,11 @@ import sys
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT / "tests" / "helpers"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "helpers"))
 
 from spoiled_line import SPOILS, check_spoiled
 
+RESULTS = Path(__file__).parent / "results" / "fuzz_drivers.csv"
 REPORT_EVERY = 10_000
 
 
@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=100_000)
     given = parser.parse_args()
     rows = [_fuzz(protocol, given.cases) for protocol in ("dynamixel", "feetech")]
-    with (ROOT / "benchmarks" / "results" / "fuzz_drivers.csv").open("w", newline="") as file:
+    with RESULTS.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
