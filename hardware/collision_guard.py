@@ -50,7 +50,10 @@ class CollisionGuard:
 
     def near(self, position: Array) -> list[Proximity]:
         """What gets a barrier condition at joint positions (nu,), the closest first."""
-        return self._twin.proximities(position, INFLUENCE)[:ROWS]
+        near = self._twin.proximities(position, INFLUENCE)[:ROWS]
+        if self._start:
+            self._forget_clear(near)
+        return near
 
     def admits(self, command: Array, previous: Array, near: list[Proximity]) -> bool:
         """Whether a command, (nu,), meets the barrier conditions of what is near the one before it."""
