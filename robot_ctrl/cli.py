@@ -10,6 +10,8 @@ from pathlib import Path
 
 from hardware.errors import RobotError
 from robot_ctrl import __version__
+from robot_ctrl.commands import recordings, robots
+from robot_ctrl.commands.arguments import positive
 from robot_ctrl.errors import Interrupted, UserError
 from robot_ctrl.interruption import interruptible
 
@@ -67,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("evaluate", help="fixed-budget evaluation, written to RUN/evaluation.json")
     command.add_argument("run", type=Path, metavar="RUN", help="a run folder")
-    command.add_argument("--episodes", type=_positive, default=20, metavar="N", help="trials (default 20)")
+    command.add_argument("--episodes", type=positive, default=20, metavar="N", help="trials (default 20)")
     command.add_argument("--seed", type=int, default=0, help="which held-out starts and targets (default 0)")
     command.set_defaults(command=_evaluate)
 
@@ -76,9 +78,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("overrides", nargs="*", metavar="key=value", help="episodes=N or env_steps=N, to go further")
     command.set_defaults(command=_resume)
 
-    command = commands.add_parser("recover", help="mend an episode file that was cut off")
-    command.add_argument("episode", type=Path, metavar="EPISODE", help="an .mcap file")
-    command.set_defaults(command=_recover)
+    robots.add_commands(commands)
+    recordings.add_commands(commands)
 
     command = commands.add_parser("bench", help="quick ratios on this machine")
     command.add_argument(
@@ -120,29 +121,11 @@ def _evaluate(given: argparse.Namespace) -> int:
     return 0
 
 
-def _recover(given: argparse.Namespace) -> int:
-    from robot_ctrl.episodes import recover_episode
-
-    try:
-        backup = recover_episode(given.episode)
-    except ValueError as error:
-        raise UserError(str(error)) from None
-    print(f"{given.episode} was whole." if backup is None else f"{given.episode} is mended; the original is {backup}.")
-    return 0
-
-
 def _bench(given: argparse.Namespace) -> int:
     from robot_ctrl.bench import bench
 
     print(bench(given.what, given.csv))
     return 0
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} must be 1 or more")
-    return number
 
 
 if __name__ == "__main__":
