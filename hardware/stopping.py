@@ -38,30 +38,36 @@ class MotionState:
 class StopTrajectory:
     """A motion that ends at rest, as a function of the time since it began.
 
+    Args:
+        trajectory: ruckig's, from position 0: under velocity control its extrema always include 0.
+        start: (nu,) where it begins.
+
     Attributes:
         duration: seconds until every joint rests.
         lowest: (nu,) smallest positions on the way.
         highest: (nu,) largest positions on the way.
     """
 
-    def __init__(self, trajectory: Any) -> None:
-        self._trajectory = trajectory
+    def __init__(self, trajectory: Any, start: Array) -> None:
+        self._trajectory, self._start = trajectory, start
         self.duration: float = trajectory.duration
         extrema = trajectory.position_extrema
-        self.lowest: Array = np.array([bound.min for bound in extrema])
-        self.highest: Array = np.array([bound.max for bound in extrema])
+        self.lowest: Array = start + [bound.min for bound in extrema]
+        self.highest: Array = start + [bound.max for bound in extrema]
 
     def at(self, time: float) -> MotionState:
         """The motion so many seconds after it began; at rest from the end on."""
-        position, velocity, acceleration = self._trajectory.at_time(min(time, self.duration))
+        moved, velocity, acceleration = self._trajectory.at_time(min(time, self.duration))
+        position: Array = self._start + moved
         if time >= self.duration:
-            return MotionState.resting(np.array(position))
-        return MotionState(np.array(position), np.array(velocity), np.array(acceleration))
+            return MotionState.resting(position)
+        return MotionState(position, np.array(velocity), np.array(acceleration))
 
     def positions(self, count: int) -> Array:
         """(count, nu) positions at equal intervals of time, the first and the last included."""
         times = np.linspace(0.0, self.duration, count).tolist()
-        return np.array([self._trajectory.at_time(time)[0] for time in times])
+        positions: Array = self._start + np.array([self._trajectory.at_time(time)[0] for time in times])
+        return positions
 
 
 class Brakes:
@@ -86,7 +92,7 @@ class Brakes:
 
     def stop_from(self, state: MotionState) -> StopTrajectory | None:
         """The fastest stop from a state; None if the state cannot be stopped from within the limits."""
-        self._input.current_position = state.position.tolist()
+        self._input.current_position = [0.0] * self._size
         self._input.current_velocity = state.velocity.tolist()
         self._input.current_acceleration = state.acceleration.tolist()
         trajectory = Trajectory(self._size)
@@ -94,4 +100,4 @@ class Brakes:
             solved = self._solver.calculate(self._input, trajectory) in SOLVED
         except RuckigError:
             return None
-        return StopTrajectory(trajectory) if solved else None
+        return StopTrajectory(trajectory, state.position) if solved else None
