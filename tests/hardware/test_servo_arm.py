@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hardware import servo_setup
 from hardware.calibration import Calibration, ServoCalibration
 from hardware.clock import VirtualClock
 from hardware.emulator import Fault, MemoryPort, PlantOptions, emulate, emulate_in_memory
@@ -21,12 +22,14 @@ from hardware.errors import (
     ConnectionLostError,
     NotConnectedError,
     PortBusyError,
+    PortError,
     ServoFaultError,
     ServoSetupError,
     StoppedError,
 )
 from hardware.robot import Array
 from hardware.robot_file import RobotDescription, load_description
+from hardware.serial_port import SerialDevice
 from hardware.servo_arm import ServoArm, release
 from hardware.wire import dynamixel
 
@@ -593,6 +596,23 @@ def test_releasing_needs_no_connection(bench: Bench) -> None:
     assert sum(bench.truth.torque_on) == 1
     assert len(failures) == 1
     assert "elbow_flex (servo 3)" in failures[0]
+
+
+def test_auto_takes_the_only_port_and_asks_where_there_are_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = []
+    monkeypatch.setattr(servo_setup, "SerialPort", lambda path, *_: opened.append(path))
+    devices = [SerialDevice("/dev/ttyUSB0", "/dev/serial/by-id/arm"), SerialDevice("/dev/ttyACM0", None)]
+    for listed, message in (
+        (devices, "there are /dev/serial/by-id/arm .now /dev/ttyUSB0., /dev/ttyACM0"),
+        ([], "is no"),
+    ):
+        monkeypatch.setattr(servo_setup, "serial_devices", lambda listed=listed: listed)
+        with pytest.raises(PortError, match=f"port is 'auto', and .*{message}.*; plug the arm in, or name its port"):
+            servo_setup.open_bus(described("so101"))
+    monkeypatch.setattr(servo_setup, "serial_devices", lambda: devices[:1])
+    servo_setup.open_bus(described("so101"))
+    servo_setup.open_bus(described("so101"), "/dev/ttyACM7")
+    assert opened == ["/dev/serial/by-id/arm", "/dev/ttyACM7"]
 
 
 def test_the_driver_needs_neither_torch_nor_mujoco() -> None:

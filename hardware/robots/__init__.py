@@ -1,0 +1,1 @@
+"""Packaged robots, one YAML file each."""
