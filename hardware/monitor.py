@@ -1,6 +1,7 @@
 """Watches whether an arm does what it is told, and what that costs its motors."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +17,8 @@ Limit = float | Sequence[float]
 class Monitor:
     """Trips when a joint is too far from its command or works too hard for too long, or when its motor is too hot.
 
-    Observations hold ``joint_position`` (nu,), and ``effort`` (nu,) and ``temperature`` (nu,) where those are
-    watched. A temperature that is not a number has not been read yet.
+    Observations hold ``joint_position`` (nu,), and ``effort`` (nu,) and ``temperature`` (nu,) where the robot reports
+    them; what it does not report is not watched. A temperature that is not a number has not been read yet.
 
     Args:
         spec: the robot's joints.
@@ -75,31 +76,35 @@ class Monitor:
         return next((wrong for wrong in found if wrong is not None), None)
 
 
+@dataclass(frozen=True)
 class _Quantity:
-    """What can be watched: how it is read, and what to say about it."""
+    """What can be watched: which value of an observation, what of it, and what to say about it.
 
-    def __init__(
-        self, name: str, unit: str, remedy: str, read: Callable[[Observation, Array], Array], recovery: float = 0.0
-    ) -> None:
-        self.name, self.unit, self.remedy, self.read, self.recovery = name, unit, remedy, read, recovery
+    Attributes:
+        amount: what is limited, from the value and the command in force.
+        recovery: how far below the limit it must be before it counts as over.
+    """
+
+    name: str
+    unit: str
+    value: str
+    amount: Callable[[Array, Array], Array]
+    remedy: str
+    recovery: float = 0.0
 
 
 _BLOCKED = "look for what blocks or overloads the joint"
 _QUANTITIES = {
     quantity.name: quantity
     for quantity in (
-        _Quantity(
-            "tracking error",
-            " rad",
-            _BLOCKED,
-            lambda observation, command: np.abs(observation.values["joint_position"] - command),
-        ),
-        _Quantity("effort", "", _BLOCKED, lambda observation, _: np.abs(observation.values["effort"])),
+        _Quantity("tracking error", " rad", "joint_position", lambda value, command: np.abs(value - command), _BLOCKED),
+        _Quantity("effort", "", "effort", lambda value, _: np.abs(value), _BLOCKED),
         _Quantity(
             "temperature",
             " °C",
+            "temperature",
+            lambda value, _: np.nan_to_num(value, nan=-np.inf),
             "let the motor cool down, and give it less load or longer rests",
-            lambda observation, _: np.nan_to_num(observation.values["temperature"], nan=-np.inf),
             COOLER,
         ),
     )
@@ -128,26 +133,30 @@ class _Watch:
 
     def check(self, observation: Observation, command: Array, time: float) -> str | None:
         """What has been beyond its limit for too long."""
-        value = self._quantity.read(observation, command)
-        beyond = ~(value <= self._limit)
+        amount = self._amount(observation, command)
+        beyond = ~(amount <= self._limit)
         if not beyond.any():
             self.reset()
             return None
         self._since = np.where(beyond, np.minimum(self._since, time), np.inf)
-        return self._said(value, self._limit, beyond & (time - self._since >= self._seconds))
+        return self._said(amount, self._limit, beyond & (time - self._since >= self._seconds))
 
     def persists(self, observation: Observation, command: Array) -> str | None:
         """What is beyond its limit now, or has not recovered from it."""
-        value = self._quantity.read(observation, command)
+        amount = self._amount(observation, command)
         limit = self._limit - self._quantity.recovery
-        return self._said(value, limit, ~(value <= limit))
+        return self._said(amount, limit, ~(amount <= limit))
 
-    def _said(self, value: Array, limit: Array, beyond: NDArray[np.bool_]) -> str | None:
+    def _amount(self, observation: Observation, command: Array) -> Array:
+        value = observation.values.get(self._quantity.value)
+        return np.zeros(len(self._names)) if value is None else self._quantity.amount(value, command)
+
+    def _said(self, amount: Array, limit: Array, beyond: NDArray[np.bool_]) -> str | None:
         if not beyond.any():
             return None
         joint = int(np.flatnonzero(beyond)[0])
         quantity = self._quantity
         return (
-            f"the {quantity.name} of {self._names[joint]} is {value[joint]:.3g}{quantity.unit}, and "
+            f"the {quantity.name} of {self._names[joint]} is {amount[joint]:.3g}{quantity.unit}, and "
             f"{limit[joint]:.3g}{quantity.unit} is the limit: {quantity.remedy}"
         )

@@ -59,6 +59,12 @@ def test_a_hot_motor_trips_at_once_and_must_cool_down() -> None:
     assert monitor.persists(reading(temperature=[59.0, 30.0])) is None
 
 
+def test_what_a_robot_does_not_report_is_not_watched() -> None:
+    monitor = Monitor(SPEC, effort=1.0, effort_time=0.0, temperature=65.0)
+    assert monitor.check(reading(), np.zeros(2), 0.0) is None
+    assert monitor.persists(reading()) is None
+
+
 def test_a_position_that_is_no_number_is_no_small_error() -> None:
     monitor = Monitor(SPEC, tracking_error=0.2, tracking_time=0.0)
     assert monitor.check(reading(joint_position=[0.0, np.nan]), np.zeros(2), 0.0) is not None

@@ -142,7 +142,8 @@ def test_holding_the_command_stops_the_motion() -> None:
     limits.reset(np.zeros(JOINTS))
     follow(limits, spec, lambda _, previous: previous + 0.01, 40)
     path = follow(limits, spec, lambda _, previous: previous, 40)
-    np.testing.assert_allclose(path[-1], path[-2], atol=1e-12)
+    np.testing.assert_array_equal(path[-1], path[-2])
+    assert limits.motion.resting
 
 
 def test_a_lower_speed_limit_slows_a_motion_down() -> None:
@@ -168,6 +169,25 @@ def test_a_box_that_shrinks_under_a_motion_makes_it_brake() -> None:
     low, high = np.full(JOINTS, -1.0), path[-1] + 0.01
     motion = limits.towards(high, low, high, limits.velocity)
     assert motion.stop is limits.motion.stop
+
+
+def test_what_can_be_reached_is_what_the_limits_allow() -> None:
+    rng = np.random.default_rng(5)
+    spec = arm_spec()
+    low, high = spec.command_limits
+    limits = MotionLimits(spec)
+    limits.reset(np.zeros(JOINTS))
+    for _ in range(300):
+        lowest, highest = limits.reachable(limits.velocity)
+        for beyond in (lowest - 1e-5, highest + 1e-5):
+            assert limits.onto(beyond, low, high, limits.velocity) is None
+        middle = limits.onto(lowest + rng.uniform(0.3, 0.7) * (highest - lowest), low, high, limits.velocity)
+        motion = middle or limits.braking()
+        limits.accept(motion, motion.state.position)
+    rest = limits.motion.state.position
+    limits.reset(rest)
+    assert limits.onto(rest + 1e-5, low, high, limits.velocity) is not None
+    assert limits.onto(rest + 1e-5, low, rest, limits.velocity) is None
 
 
 @pytest.mark.parametrize(
