@@ -95,7 +95,7 @@ class MotionLimits:
         """Start at rest at a position, (nu,)."""
         self.motion = self._resting(position)
         self._requests = position, position
-        self._commands = np.tile(position, (3, 1))
+        self._commands = position, position, position
 
     def braking(self) -> Motion:
         """One period further on the stop trajectory."""
@@ -150,7 +150,7 @@ class MotionLimits:
         """Go on from a motion whose command was sent, and remember what was asked for."""
         self.motion = motion
         self._requests = self._requests[-1], requested
-        self._commands = np.vstack((self._commands[1:], motion.state.position))
+        self._commands = self._commands[1], self._commands[2], motion.state.position
 
     def exceeded(self, requested: Array, velocity: Array) -> list[str]:
         """For each joint the limit that keeps it from being at the request one period from now."""
@@ -188,9 +188,11 @@ class MotionLimits:
 
     def _derivatives(self, requested: Array) -> tuple[Array, Array, Array]:
         """Differences of the last commands and a request: velocity, acceleration, jerk."""
-        first = np.diff(np.vstack((self._commands, requested)), axis=0) / self._period
-        second = np.diff(first, axis=0) / self._period
-        return first[-1], second[-1], (second[-1] - second[-2]) / self._period
+        before, last, now = self._commands
+        speed_before, speed = (now - last) / self._period, (requested - now) / self._period
+        acceleration_before = (speed_before - (last - before) / self._period) / self._period
+        acceleration = (speed - speed_before) / self._period
+        return speed, acceleration, (acceleration - acceleration_before) / self._period
 
     def _parabola(self, command: Array, velocity: Array) -> tuple[MotionState, Mask]:
         """The state on the parabola that ends at a command, and for which joints the limits allow it."""
