@@ -2,10 +2,11 @@
 
     python benchmarks/bus.py            about half a minute
 
-The cycle and its floor are those of robot_ctrl/benches/bus.py. It is measured twice: in virtual time, where the emulated
-bus takes exactly the time of its bytes and nothing else takes any (what the driver itself wastes on the line); and in
-real time over a pseudo-terminal with the emulator in a process of its own, with adapters that hold bytes back for 0, 1
-and 16 ms (what driver, kernel, emulator and everything else on this machine add). Writes benchmarks/results/bus.csv.
+The cycle and its floor are those of robot_ctrl/benches/bus.py. It is measured twice: in virtual time, where the
+emulated bus takes exactly the time of its bytes and nothing else takes any (what the driver itself wastes on the line);
+and in real time over a pseudo-terminal with the emulator in a process of its own, with adapters that hold bytes back
+for 0, 1 and 16 ms (what driver, kernel, emulator and everything else on this machine add). Writes
+benchmarks/results/bus.csv.
 """
 
 import argparse
