@@ -1,6 +1,7 @@
 """The training set of a run, read back from its episode files."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,6 +14,9 @@ from robot_ctrl.errors import RunError
 from robot_ctrl.task import Task
 
 logger = logging.getLogger(__name__)
+
+RATE_TOLERANCE = 0.1
+"""How far the rate of a demonstration may be from the task's, as a share of it."""
 
 
 class Experience(Protocol):
@@ -84,6 +88,15 @@ class Dataset:
                 self._parts.append(part)
         return finished
 
+    def add_demonstration(self, path: Path) -> None:
+        """Read an episode that someone else drove, for example a person, on a robot with the task's joints.
+
+        Raises:
+            RunError: if it is missing or no recording, was not recorded at the task's rate, or its actions cannot be
+                the task's.
+        """
+        self._parts.append(self._experience(_as_demonstrated(self._task, self._episode(path))))
+
     def with_open_episode(self, path: Path) -> Experience:
         """All transitions, and those which the episode being written holds so far."""
         return _joined([*self._parts, self._read(path)])
@@ -93,18 +106,45 @@ class Dataset:
         return _joined(self._parts)
 
     def _read(self, path: Path, *, finished: bool = False) -> Experience:
+        episode = self._episode(path)
+        part = self._experience(episode)
+        if finished and episode.truncated and not episode.bytes_lost:
+            logger.warning("%s was cut off after it was recorded; its first %d steps are used.", path, len(part))
+        return part
+
+    def _episode(self, path: Path) -> Episode:
         try:
-            episode = read_episode(path)
+            return read_episode(path)
         except FileNotFoundError:
             raise RunError(
                 f"{path} is missing, and the run learned from it: put the file back, or start a new run."
             ) from None
         except ValueError as error:
             raise RunError(f"{error} Put the recording back, or start a new run.") from None
-        part = self._task.experience(episode, len(self._parts), self._device)
-        if finished and episode.truncated and not episode.bytes_lost:
-            logger.warning("%s was cut off after it was recorded; its first %d steps are used.", path, len(part))
-        return part
+
+    def _experience(self, episode: Episode) -> Experience:
+        return self._task.experience(episode, len(self._parts), self._device)
+
+
+def _as_demonstrated(task: Task, episode: Episode) -> Episode:
+    """An episode with the actions that the task's own scale explains its commands with."""
+    times = np.array([max(observation.read_end.values()) for observation in episode.observations])
+    period = float(np.median(np.diff(times))) if len(times) > 1 else task.period
+    if abs(period - task.period) > RATE_TOLERANCE * task.period:
+        raise RunError(
+            f"{episode.path}: a demonstration at {1 / period:.3g} Hz; the task steps at {1 / task.period:.3g} Hz. "
+            f"Record it at that rate, or set task.control_rate."
+        )
+    size = task.robot.spec.action_size
+    actions = []
+    for observation, action in zip(episode.observations, episode.actions, strict=False):
+        if action.sent.shape != (size,):
+            raise RunError(
+                f"{episode.path}: a demonstration with {action.sent.size} joints; the task's robot has {size}."
+            )
+        scaled = task.action_scale.to_action(action.sent, task.previous_command(observation))
+        actions.append(replace(action, scaled=scaled))
+    return replace(episode, actions=actions)
 
 
 def _joined(parts: list[Experience]) -> Experience:

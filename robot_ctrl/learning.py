@@ -189,6 +189,8 @@ class Learner:
         self._folder.set_aside(len(self._rows))
         if len(self._folder.read_metrics()) != len(self._rows):
             self._folder.write_metrics(self._rows)
+        for path in sorted(self._folder.demonstrations.glob("*.mcap")):
+            self._dataset.add_demonstration(path)
         for number in range(len(self._rows)):
             self._dataset.add(self._folder.episode_path(number), self._folder.unfinished_attempts(number))
         if checkpoint is not None:

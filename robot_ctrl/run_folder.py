@@ -29,6 +29,7 @@ class RunFolder:
         self.config = path / "config.yaml"
         self.report = path / "report.html"
         self.episodes = path / "episodes"
+        self.demonstrations = path / "demonstrations"
         self.checkpoints = path / "checkpoints"
         self.metrics = path / "metrics.csv"
         self.diagnostics = path / "diagnostics.npz"
@@ -39,9 +40,10 @@ class RunFolder:
         """Make the folder of a new run.
 
         Raises:
-            RunError: if it exists and ``overwrite`` is false, or cannot be written.
+            RunError: if it exists and ``overwrite`` is false, it cannot be written, or a demonstration is missing.
         """
         folder = cls(config.run_dir)
+        demonstrations = _recordings(config.learning.demonstrations)
         try:
             if folder.path.exists() and any(folder.path.iterdir()):
                 if not (folder.path / "config.yaml").exists():
@@ -57,6 +59,10 @@ class RunFolder:
             folder.write_config(config)
             folder.episodes.mkdir()
             folder.checkpoints.mkdir()
+            if demonstrations:
+                folder.demonstrations.mkdir()
+            for number, path in enumerate(demonstrations):
+                shutil.copyfile(path, folder.demonstrations / f"demonstration_{number:05d}.mcap")
         except OSError as error:
             raise RunError(f"{folder.path}: the run folder cannot be written: {error.strerror}.") from None
         return folder
@@ -175,6 +181,17 @@ class RunFolder:
 
     def _checkpoint_files(self) -> list[Path]:
         return sorted(self.checkpoints.glob("episode_*.pt"))
+
+
+def _recordings(paths: Sequence[Path]) -> list[Path]:
+    """The episode files among paths, and in those that are folders."""
+    found = []
+    for path in paths:
+        files = sorted(path.glob("*.mcap")) if path.is_dir() else [path]
+        if not files or not files[0].is_file():
+            raise RunError(f"learning.demonstrations: {path} is no episode (.mcap), and no folder that holds one.")
+        found += files
+    return found
 
 
 @contextmanager

@@ -1,4 +1,5 @@
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -143,3 +144,33 @@ def test_numbers_survive_the_disk_exactly(task: PointMass, tmp_path: Path) -> No
     assert np.array_equal(data.states, states[:-1])
     assert np.array_equal(data.next_states, states[1:])
     assert np.array_equal(data.actions, np.array(result.actions, np.float32))
+
+
+def test_a_demonstration_is_read_with_the_tasks_own_action_scale(task: PointMass, tmp_path: Path) -> None:
+    path = record(task, tmp_path / "a.mcap")
+    own = Dataset(task, CPU)
+    own.add(path, [])
+    episode = read_episode(path)
+    foreign = tmp_path / "b.mcap"
+    with EpisodeWriter(foreign, metadata={}, clock=task.robot.clock) as recorder:
+        recorder.write_observation(episode.observations[0])
+        for step, action in enumerate(episode.actions):
+            recorder.write_action(action, 7.0 * action.scaled)
+            recorder.write_observation(episode.observations[step + 1])
+    shown = Dataset(task, CPU)
+    shown.add_demonstration(foreign)
+    assert torch.allclose(shown.transitions().actions, own.transitions().actions, atol=1e-6)
+    assert torch.equal(shown.transitions().states, own.transitions().states)
+
+
+def test_a_demonstration_at_another_rate_is_refused(task: PointMass, tmp_path: Path) -> None:
+    episode = read_episode(record(task, tmp_path / "a.mcap"))
+    slow = tmp_path / "b.mcap"
+    with EpisodeWriter(slow, metadata={}, clock=task.robot.clock) as recorder:
+        recorder.write_observation(episode.observations[0])
+        for step, action in enumerate(episode.actions):
+            recorder.write_action(action, action.scaled)
+            seen = episode.observations[step + 1]
+            recorder.write_observation(replace(seen, read_end={"simulation": 2 * max(seen.read_end.values())}))
+    with pytest.raises(RunError, match="Record it at that rate"):
+        Dataset(task, CPU).add_demonstration(slow)

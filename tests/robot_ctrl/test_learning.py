@@ -8,6 +8,7 @@ from tiny_runs import POINT_MASS, TINY, metrics_but_timing
 from robot_ctrl.build import make_parts, open_run, resolve
 from robot_ctrl.config import RunConfig
 from robot_ctrl.episodes import Episode, read_episode
+from robot_ctrl.errors import RunError
 from robot_ctrl.learning import Learner
 from robot_ctrl.loop import EpisodeResult
 from robot_ctrl.run_folder import RunFolder
@@ -117,3 +118,22 @@ def test_a_learner_goes_on_from_the_last_checkpoint(tmp_path: Path) -> None:
     Learner(config, RunFolder(tmp_path / "short"), *make_parts(config), diary).learn()
     assert diary.without_steps() == ["fit 2", "end 2", "fit 3", "end 3"]
     assert metrics_but_timing(tmp_path / "short") == metrics_but_timing(tmp_path / "long")
+
+
+def test_demonstrations_are_copied_into_the_run_and_learned_from(tmp_path: Path) -> None:
+    learn(tmp_path / "shown", "episodes=2")
+    folder = tmp_path / "run"
+    episodes = tmp_path / "shown" / "episodes"
+    config = resolve(POINT_MASS, [*TINY, f"run_dir={folder}", f"learning.demonstrations=[{episodes}]"])
+    parts = make_parts(config)
+    run = RunFolder.create(config)
+    episodes.rename(tmp_path / "gone")
+    assert len(Learner(config, run, *parts, Diary())._dataset) == 24
+
+
+def test_demonstrations_that_are_not_there_are_named_before_a_run_is_replaced(tmp_path: Path) -> None:
+    learn(tmp_path / "run", "episodes=1")
+    again = ["overwrite=true", f"learning.demonstrations=[{tmp_path / 'none'}]", "episodes=1"]
+    with pytest.raises(RunError, match=r"none is no episode \(\.mcap\)"):
+        learn(tmp_path / "run", *again)
+    assert episode(tmp_path / "run", 0).outcome == "finished"
