@@ -147,7 +147,7 @@ def run_trial(run: Path, variant: str, latency: float, trial: int) -> tuple[floa
     end = clock.now() + task.episode_steps * task.period
     ticks = drive(
         control,
-        planner_class(planner, clock, lambda count: latency, task.period),
+        planner_class(planner, clock, lambda count: latency, task.period, lambda: control.lag),
         clock,
         lambda tick: tick.time >= end - 1e-9,
     )

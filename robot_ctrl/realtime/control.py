@@ -160,7 +160,7 @@ class ControlTick:
                 return Tick(now, None, None, None, None, 0.0)
         plan = exchange(observation)
         if plan is not None:
-            self.schedule.add(plan)
+            self._take(plan, now)
         standing, plan_age = self._judge(now)
         requested = self._motion.command(now, self._sent)
         try:
@@ -171,7 +171,8 @@ class ControlTick:
         trouble = self._trouble if observation is None else None
         if observation is not None:
             self._failures = 0
-        self._lag.add(requested, sent.sent)
+        if self._safety.fault is None:
+            self._lag.add(requested, sent.sent)
         self._velocity = (sent.sent - self._sent) / self.period
         self._sent = sent.sent
         if self._safety.fault is not None:
@@ -195,6 +196,15 @@ class ControlTick:
         if self.fault is None and self._stopping is None:
             self._motion = motion
             self._following_since = None
+
+    def _take(self, new: PlanFrom, now: float) -> None:
+        """Put a plan into force; one that is over, or older than what is followed, would be carried out at once."""
+        newest = self.schedule.newest
+        over = now >= new.plan.end_time
+        if over or (newest is not None and new.plan.start_time <= newest.start_time):
+            self._trouble = f"left out a plan that started {now - new.plan.start_time:.2f} s ago; look for an old queue"
+        else:
+            self.schedule.add(new)
 
     def _judge(self, now: float) -> tuple[Standing | None, float | None]:
         if self._following_since is None:

@@ -244,7 +244,7 @@ class ControlServer:
         return replace(observation, values={**observation.values, **self._constants})
 
     def _take(self, order: Order) -> None:
-        if not isinstance(order, RunEpisode):
+        if not isinstance(order, RunEpisode | Stop):
             self._end_episode("interrupted")
         if isinstance(order, GoTo):
             self.control.move_to(order.pose, order.speed)
@@ -330,6 +330,8 @@ class ControlServer:
         if self.control.fault is not None:
             self._end_episode("fault")
             self.latch.latch(self.control.fault)
+        elif reason is None and self._episode is not None and not self.control.following and self.control.done:
+            self._end_episode("interrupted")
 
     def _event(self, kind: str, text: str) -> None:
         self._put(Event(self._clock.now(), kind, text))

@@ -12,6 +12,8 @@ import torch
 from hardware.clock import MonotonicClock
 from models.calibration import calibrate
 from models.ensemble import ProbabilisticEnsemble
+from models.normalizer import Normalizer
+from models.novelty import Novelty
 from models.transitions import Transitions
 from robot_ctrl.config import RunConfig
 from robot_ctrl.dataset import transitions_of
@@ -79,7 +81,7 @@ class LearnerSettings:
         run: the run whose last model it starts with, and whose episodes stay in the data set.
         folder: the deployment's own folder, of episodes to learn from and checkpoints to write.
         refit: whether to fit, or only to judge the model on every episode.
-        weight: how many times each transition of the arm counts.
+        arm_share: the part of what is fitted that comes from the arm.
         threads: for tensor work.
     """
 
@@ -87,14 +89,16 @@ class LearnerSettings:
     run: Path
     folder: Path
     refit: bool = True
-    weight: int = 4
+    arm_share: float = 0.8
     threads: int = 1
 
 
 class Learner:
     """Judges the model on each episode of the deployment, then fits it to all of them and to the run's own.
 
-    Transitions of the arm count several times: there are few of them at first, and they are the ones that matter.
+    Fits go on from the weights that were learned in simulation. The arm's few transitions are repeated until they
+    are ``arm_share`` of the data: where arm and simulation differ the arm is right, and where the arm has not been
+    yet the simulation is better than nothing.
     """
 
     def __init__(self, settings: LearnerSettings, task: Task, model: ProbabilisticEnsemble) -> None:
@@ -134,17 +138,37 @@ class Learner:
 
     def _fit(self, episodes: int) -> float:
         generator = torch.Generator().manual_seed(derive_seed(self._settings.config.seed, "deployment fit", episodes))
-        data = Transitions.concatenate([self._simulated, *self._arm_repeated()])
-        return self._model.fit(data, generator=generator).holdout_loss
+        share = self._settings.arm_share
+        rows = sum(map(len, self._arm))
+        times = max(1, round(share / (1 - share) * len(self._simulated) / rows))
+        repeated = [_renumbered(part, number) for number, part in enumerate(self._arm * times, self._first)]
+        self._go_on()
+        loss = self._model.fit(Transitions.concatenate([self._simulated, *repeated]), generator=generator).holdout_loss
+        self._measure_novelty()
+        return loss
 
-    def _arm_repeated(self) -> list[Transitions]:
-        first = int(self._simulated.episodes.max()) + 1 if len(self._simulated) else 0
-        parts = []
-        for part in self._arm:
-            for _ in range(self._settings.weight if len(part) else 0):
-                parts.append(_renumbered(part, first))
-                first += 1
-        return parts
+    @property
+    def _first(self) -> int:
+        """The number of the arm's first episode."""
+        return int(self._simulated.episodes.max()) + 1
+
+    def _go_on(self) -> None:
+        """Have the next fit go on from the weights, though the rows before are not those of the fit before."""
+        state = self._model.state_dict()
+        state["rows_seen"] = 1
+        self._model.load_state_dict(state)
+
+    def _measure_novelty(self) -> None:
+        """Tell new states from known ones by each transition once: a repeated row is never new."""
+        arm = [_renumbered(part, number) for number, part in enumerate(self._arm, self._first)]
+        states = Transitions.concatenate([self._simulated, *arm]).states
+        state = self._model.state_dict()
+        rows = torch.randperm(len(states), generator=torch.Generator().manual_seed(0))
+        held_out, known = rows[: len(rows) // 10], rows[len(rows) // 10 :].sort().values
+        novelty = Novelty(self._model.features)
+        novelty.fit(states, known, held_out, Normalizer(state["inputs"]["mean"], state["inputs"]["std"]))
+        state["novelty"] = {"reference": novelty.reference, "typical": novelty.typical}
+        self._model.load_state_dict(state)
 
     def _read_run(self) -> Transitions:
         folder = RunFolder(self._settings.run)

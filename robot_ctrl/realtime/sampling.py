@@ -66,7 +66,7 @@ class StepSampler:
         sent, self._sent = self._sent, []
         if self._scale.mode == "delta":
             assert self._command is not None
-            command = sent[-1].sent
+            command = np.array(observation.values["command"], dtype=np.float64)
             action = self._scale.to_action(command, self._command)
             self._command = command
         else:

@@ -16,7 +16,7 @@ from hardware.twin import KinematicTwin
 SafePolicy = Literal["hold", "park", "torque_off"]
 
 
-TRACKING_ERROR, TRACKING_TIME = 0.4, 0.5
+TRACKING_ERROR, TRACKING_TIME = 0.25, 0.4
 """rad that a joint may be from its command, and s for which it may: a joint that is stuck or blocked is neither."""
 
 HOTTEST = 65.0
