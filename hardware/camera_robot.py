@@ -13,18 +13,19 @@ class CameraRobot:
 
     Args:
         robot: the robot; its observations must hold ``joint_position``.
-        cameras: whose newest pictures join its observations.
+        cameras: whose newest pictures join its observations, in place of the robot's own of the same names.
 
     Raises:
-        ValueError: if two cameras, or a camera and one of the robot's own, share a name.
+        ValueError: if two cameras share a name.
     """
 
     def __init__(self, robot: Robot, cameras: Sequence[Camera]) -> None:
         self._robot, self._cameras = robot, tuple(cameras)
-        specs = (*robot.spec.cameras, *(camera.spec for camera in cameras))
-        names = [spec.name for spec in specs]
+        names = [camera.spec.name for camera in cameras]
         if len(set(names)) < len(names):
             raise ValueError(f"{robot.spec.name}: two cameras share a name among {', '.join(names)}; rename one")
+        others = (spec for spec in robot.spec.cameras if spec.name not in names)
+        specs = (*others, *(camera.spec for camera in cameras))
         self._spec = replace(robot.spec, cameras=specs)
         self._frozen: list[FreezeDetector] = []
 

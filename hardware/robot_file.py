@@ -105,12 +105,13 @@ class JointDescription(_Section):
 
 
 class CameraDescription(_Section):
-    """A camera: its name, what OpenCV opens, and the size of its pictures in pixels."""
+    """A camera: its name, what OpenCV opens, the size of its pictures in pixels, and how old they may be, s."""
 
     name: str = Field(min_length=1)
     source: int | str
     width: int = Field(640, ge=16)
     height: int = Field(480, ge=16)
+    max_age: _Positive = 0.2
 
     @property
     def spec(self) -> CameraSpec:
@@ -303,7 +304,7 @@ def make_robot(
     clock: Clock | None = None,
     points: Points | None = None,
 ) -> Robot:
-    """The robot that a description describes, not connected yet.
+    """The robot that a description describes, with its cameras, not connected yet.
 
     Args:
         description: the robot.
@@ -314,14 +315,32 @@ def make_robot(
     Raises:
         MissingPackageError: if its driver's package is not installed.
     """
+    robot = _without_cameras(description, port, clock, points or _points_of_the_twin(description))
+    if not description.cameras:
+        return robot
+    from hardware.camera import VideoCamera
+    from hardware.camera_robot import CameraRobot
+
+    return CameraRobot(
+        robot,
+        [
+            VideoCamera(camera.spec, camera.source, max_age=camera.max_age, clock=clock)
+            for camera in description.cameras
+        ],
+    )
+
+
+def _without_cameras(
+    description: RobotDescription, port: str | None, clock: Clock | None, points: Points | None
+) -> Robot:
     if description.driver == "franka":
         from hardware.franka_robot import FrankaRobot
 
         host = port or description.port
-        return FrankaRobot(host, description.spec, realtime=description.realtime, clock=clock)
+        return FrankaRobot(host, description.spec, realtime=description.realtime, clock=clock, points=points)
     from hardware.servo_arm import ServoArm
 
-    return ServoArm(description, port, clock, points=points or _points_of_the_twin(description))
+    return ServoArm(description, port, clock, points=points)
 
 
 def _points_of_the_twin(description: RobotDescription) -> Points | None:
