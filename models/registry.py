@@ -7,6 +7,8 @@ from typing import Any
 
 MODELS = {
     "ensemble": ("ensemble", "ProbabilisticEnsemble"),
+    "e2c": ("image.e2c", "E2C"),
+    "latent-state-space": ("image.latent_state_space", "LatentStateSpace"),
     "joint-embedding": ("image.joint_embedding", "JointEmbedding"),
 }
 """Name → module and class; modules are imported when a model is made."""

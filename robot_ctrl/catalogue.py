@@ -12,6 +12,7 @@ _ROBOTS = {"so101": "hardware.arms.so101:so101", "so101-push": "hardware.arms.so
 
 _OPEN = (
     ("dmc:domain-task", "any dm_control task, for example dmc:walker-walk; its reward is learned."),
+    ("pixels:domain-task", "any dm_control task seen through its first camera; its reward is learned."),
     (
         "gym:EnvId",
         "any Gymnasium environment with continuous actions, for example gym:Pusher-v5; its reward is learned.",

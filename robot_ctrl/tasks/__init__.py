@@ -37,11 +37,15 @@ def task_class(name: str) -> type[Task]:
         from robot_ctrl.tasks import any_environment
 
         return any_environment.task_class(name)
+    if name.startswith("pixels:"):
+        from robot_ctrl.tasks import dmc_pixels
+
+        return dmc_pixels.task_class(name)
     if ".py:" in name:
         return _from_file(name)
     raise ConfigError(
         unknown("task", name, list(TASKS))
-        + " Or give dmc:domain-task, gym:EnvId, a YAML file, or path/to/file.py:MyTask."
+        + " Or give dmc:domain-task, pixels:domain-task, gym:EnvId, a YAML file, or path/to/file.py:MyTask."
     )
 
 

@@ -1,0 +1,323 @@
+"""The latent state-space model: an encoder, latent dynamics, and decoders of pictures and rewards, learned jointly.
+
+Maximises E[log p(s'|s, a) + log p(o|s) + log p(r|s)] over the states that the encoder gives, as in S. Levine,
+CS 285, "Model-based reinforcement learning": with a deterministic encoder s = g(o), or with a stochastic one
+q(s|o) by variational inference, where the entropy of q is added; pictures are one frame, a stack, or all so far
+through a recurrent posterior q(s_t | o_1:t, a_1:t).
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn import functional
+
+from models.checks import require
+from models.dynamics import Rollout
+from models.fitting import FitReport, Progress
+from models.image.decoders import ImageDecoder
+from models.image.encoders import ImageEncoder
+from models.image.frames import FrameSequences, ImageSpec
+from models.image.image_model import ImageModel
+from models.image.latent_heads import LatentHeads, bootstrap_weights
+from models.image.temporal_distance import TemporalDistance, fit_temporal_distance
+from models.inference import Precision
+
+Encoding = Literal["deterministic", "stochastic", "recurrent"]
+_SMALLEST_STD = 0.05
+_MEMORY = 128
+
+
+class LatentStateSpace(ImageModel):
+    """Latent states that pictures and rewards can be read off, moved by K bootstrap heads.
+
+    The prediction error of every head is the likelihood of a Gaussian with a learned spread in each dimension.
+    """
+
+    kind = "latent-state-space"
+
+    def __init__(
+        self,
+        spec: ImageSpec,
+        *,
+        latent_size: int = 16,
+        encoding: Encoding = "stochastic",
+        stack: int = 2,
+        heads: int = 4,
+        hidden: tuple[int, ...] = (200, 200),
+        widths: tuple[int, ...] = (32, 64, 128),
+        unroll: int = 4,
+        learn_reward: bool = False,
+        reconstruction_weight: float = 1.0,
+        dynamics_weight: float = 1e-3,
+        reward_weight: float = 1.0,
+        learning_rate: float = 1e-3,
+        batch_size: int = 50,
+        first_steps: int = 2000,
+        refit_steps: int = 200,
+        distance_steps: int = 2000,
+        holdout_fraction: float = 0.05,
+        mixed_precision: bool = True,
+        precision: Precision = "fp32",
+        seed: int = 0,
+    ) -> None:
+        """Build the untrained model.
+
+        Args:
+            spec: what it sees.
+            latent_size: d.
+            encoding: of a stack of frames to one state, to a Gaussian, or to a Gaussian by way of a recurrent
+                network that remembers the episode.
+            stack: frames that the encoder sees at once; 1 is a single frame, which shows no velocity unless
+                the encoding is recurrent.
+            heads: K; 1 knows no doubt.
+            hidden: widths of the heads' hidden layers.
+            widths: channels of the encoder's and the decoder's convolutions.
+            unroll: predicted steps per window in training.
+            learn_reward: predict the reward of arriving at a state.
+            reconstruction_weight: of the squared error per pixel, in units of the pictures' contrast.
+            dynamics_weight: of the prediction's likelihood and, for Gaussians, the posterior's entropy, in nats;
+                the weight of one nat against a pixel's error (1 / pixels is the plain bound).
+            reward_weight: of the squared error of the reward, in units of its spread.
+            learning_rate: of Adam, after a warm-up falling along half a cosine.
+            batch_size: windows per gradient step.
+            first_steps: gradient steps of the first fit.
+            refit_steps: gradient steps of every later fit.
+            distance_steps: gradient steps of the temporal distance, in every fit; 0 plans to goal pictures with
+                the Euclidean distance instead.
+            holdout_fraction: part of the episodes that is not learned from.
+            mixed_precision: bfloat16 in the training of encoder and decoder.
+            precision: of the products in rollouts.
+            seed: of the initial weights, the holdout and the bootstrap.
+
+        Raises:
+            ValueError: if a number is out of its range.
+        """
+        require(heads >= 1, f"heads is {heads}; it must be at least 1")
+        outputs = latent_size if encoding == "deterministic" else 2 * latent_size
+        recurrent = encoding == "recurrent"
+
+        def parts() -> dict[str, nn.Module]:
+            made: dict[str, nn.Module] = {
+                "encoder": ImageEncoder(
+                    spec, stack=stack, widths=widths, hidden=256, outputs=_MEMORY if recurrent else outputs
+                ),
+                "heads": LatentHeads(
+                    latent_size, spec.action_size, heads=heads, hidden=hidden, generator=Generator().manual_seed(seed)
+                ),
+                "decoder": ImageDecoder(spec, widths=widths, inputs=latent_size),
+                "noise": _Spread(latent_size),
+                "distance": TemporalDistance(latent_size),
+                "reward": nn.Sequential(nn.Linear(latent_size, 128), nn.SiLU(), nn.Linear(128, 1)),
+                "reward_scale": _Scale(),
+            }
+            if recurrent:
+                made["memory"] = nn.GRUCell(_MEMORY + spec.action_size, _MEMORY)
+                made["posterior"] = nn.Linear(_MEMORY, outputs)
+            return made
+
+        super().__init__(
+            spec,
+            parts,
+            latent_size=latent_size,
+            stack=stack,
+            unroll=unroll,
+            learning_rate=learning_rate,
+            batch_size=batch_size,
+            first_steps=first_steps,
+            refit_steps=refit_steps,
+            holdout_fraction=holdout_fraction,
+            mixed_precision=mixed_precision,
+            seed=seed,
+        )
+        self.heads, self.encoding, self.learn_reward = heads, encoding, learn_reward
+        self._reconstruction_weight, self._dynamics_weight = reconstruction_weight, dynamics_weight
+        self._reward_weight, self._distance_steps, self._precision = reward_weight, distance_steps, precision
+        self._heads: LatentHeads = self._part("heads")
+        self._decoder: ImageDecoder = self._part("decoder")
+        self._noise: _Spread = self._part("noise")
+        self._distance: TemporalDistance = self._part("distance")
+        self._reward: nn.Sequential = self._part("reward")
+        self._reward_scale: _Scale = self._part("reward_scale")
+
+    def flops_per_step(self, candidates: int) -> float:
+        """Floating point operations of one imagined step of ``candidates`` action sequences."""
+        return self._heads.flops_per_row() * candidates
+
+    def fit(self, data: FrameSequences, *, generator: Generator, progress: Progress | None = None) -> FitReport:
+        """Learn from all frames so far, see ``ImageModel.fit``.
+
+        Raises:
+            ValueError: if no episode is long enough, or there are no rewards to learn.
+        """
+        if self.learn_reward:
+            if data.rewards is None:
+                raise ValueError("fit: the frames have no rewards, which learn_reward needs; record them.")
+            self._reward_scale.adapt(data.rewards)
+        return super().fit(data, generator=generator, progress=progress)
+
+    def _loss(self, data: FrameSequences, starts: Tensor, generator: Generator) -> Tensor:
+        rows = self._window_rows(data, starts)
+        actions = data.actions[rows].to(self.device)
+        mean, log_std = self._posterior(self._encoded(data, rows), actions)
+        states = mean
+        if log_std is not None:
+            noise = torch.randn(mean.shape, generator=generator).to(self.device)
+            states = mean + log_std.exp() * noise
+        loss = self._reconstruction_weight * self._reconstruction_error(data, rows, states)
+        surprise = self._surprise(states, mean, log_std, actions, starts)
+        loss = loss + self._dynamics_weight * surprise
+        if self.learn_reward:
+            loss = loss + self._reward_weight * self._reward_error(data, rows, states)
+        return loss
+
+    def _posterior(self, encoded: Tensor, actions: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Mean and log standard deviation (B, L, d) of what was encoded, (B, L, outputs); None for no noise."""
+        if self.encoding == "deterministic":
+            return encoded, None
+        if self.encoding == "recurrent":
+            memory = encoded.new_zeros(len(encoded), self._part("memory").hidden_size)
+            before = torch.zeros_like(actions[:, 0])
+            steps = []
+            for step in range(encoded.shape[1]):
+                memory = self._part("memory")(torch.cat([encoded[:, step], before], -1), memory)
+                steps.append(self._part("posterior")(memory))
+                before = actions[:, step]
+            encoded = torch.stack(steps, 1)
+        mean, raw = encoded.chunk(2, -1)
+        return mean, torch.log(functional.softplus(raw) + _SMALLEST_STD)
+
+    def _reconstruction_error(self, data: FrameSequences, rows: Tensor, states: Tensor) -> Tensor:
+        """The squared error per pixel, in units of the contrast."""
+        frames = data.frames[rows.flatten()].to(self.device).float()
+        wanted = (frames - self._encoder.background) / self._encoder.contrast
+        with self._casting():
+            decoded = self._decoder(states.flatten(0, 1))
+        return functional.mse_loss(decoded, wanted)
+
+    def _surprise(
+        self, states: Tensor, mean: Tensor, log_std: Tensor | None, actions: Tensor, starts: Tensor
+    ) -> Tensor:
+        """−log p(s_1 … s_H | s_0, a) − entropy of q, and −log N(s_0; 0, 1) that fixes the scale, in nats a step."""
+        weights = bootstrap_weights(starts, self.heads, self._seed).to(self.device)
+        spread = self._noise.log_std
+        predicted = states[:, 0].expand(self.heads, -1, -1)
+        total = 0.5 * states[:, 0].square().sum(-1).mean()
+        for step in range(self._unroll):
+            predicted = self._heads(predicted, actions[:, step])
+            error = ((predicted - states[:, step + 1]) / spread.exp()).square()
+            likelihood = (0.5 * error + spread).sum(-1)
+            total = total + (likelihood * weights).mean()
+        if log_std is not None:
+            total = total - log_std.sum(-1).mean(0).sum()
+        return total / (self._unroll + 1)
+
+    def _reward_error(self, data: FrameSequences, rows: Tensor, states: Tensor) -> Tensor:
+        """The squared error of the reward on arrival, in units of its spread; frames without one do not count."""
+        assert data.rewards is not None
+        known = (rows > data.first_rows[rows]).float().to(self.device)
+        wanted = self._reward_scale.normalize(data.rewards[rows].to(self.device))
+        error = (self._reward(states)[..., 0] - wanted).square()
+        mean: Tensor = (error * known).sum() / known.sum().clamp(min=1)
+        return mean
+
+    def _finish(self, latents: Tensor, data: FrameSequences, held_out: Tensor, generator: Generator) -> None:
+        if self._distance_steps:
+            fit_temporal_distance(self._distance, latents, data, steps=self._distance_steps, generator=generator)
+
+    def _changed(self) -> None:
+        super()._changed()
+        self._heads.thaw()
+
+    @torch.no_grad()
+    def encode(self, sequences: FrameSequences) -> Tensor:
+        """The states (F, d) of recorded frames: the posterior's mean."""
+        if self.encoding != "recurrent":
+            return super().encode(sequences)
+        self._parts.eval()
+        states = []
+        for episode in torch.unique_consecutive(sequences.episodes):
+            rows = (sequences.episodes == episode).nonzero().squeeze(-1)
+            encoded = torch.cat([self._encoded(sequences, part.unsqueeze(0))[0] for part in torch.split(rows, 256)])
+            mean, _ = self._posterior(encoded.unsqueeze(0), sequences.actions[rows].unsqueeze(0).to(self.device))
+            states.append(mean[0])
+        return torch.cat(states)
+
+    @torch.no_grad()
+    def observe(self, observation: Mapping[str, Any], memory: Any, action: Tensor | None) -> tuple[Tensor, Any]:
+        """The posterior's mean (d,), and the memory: frames, and the recurrent state; see ``ImageDynamics``."""
+        if self.encoding != "recurrent":
+            return super().observe(observation, memory, action)
+        frame, proprioception = self.spec.see(observation)
+        frame = frame.to(self.device).unsqueeze(0)
+        frames = frame.expand(self.stack, -1, -1, -1) if memory is None else torch.cat([memory[0], frame])
+        encoded = self._encoder(frames.unsqueeze(0), proprioception.to(self.device).unsqueeze(0))
+        cell = self._part("memory")
+        before = encoded.new_zeros(1, cell.hidden_size) if memory is None else memory[1]
+        sent = encoded.new_zeros(1, self.action_size) if action is None else action.unsqueeze(0)
+        after = cell(torch.cat([encoded, sent], -1), before)
+        mean = self._part("posterior")(after)[0, : self.state_size]
+        return mean, (frames[1:], after)
+
+    @torch.no_grad()
+    def pictures(self, states: Tensor) -> Tensor:
+        """What states (T, d) look like: (T, C, H, W) uint8, decoded."""
+        return self._decoder.pictures(states.to(self.device), self._encoder.background, self._encoder.contrast)
+
+    def distance(self, states: Tensor, goal: Tensor) -> Tensor:
+        """The temporal distance (...) of states (..., d) from a goal (d,), in units of 10 control periods."""
+        if not self._distance_steps:
+            apart: Tensor = torch.linalg.vector_norm(states - goal, dim=-1)
+            return apart
+        distances: Tensor = self._distance(states, goal)
+        return distances
+
+    def rollout(self, state: Tensor, actions: Tensor, *, generator: Generator | None = None) -> Rollout:
+        """Imagine what N action sequences do; see ``Dynamics``. Head k moves particle k, without noise.
+
+        Raises:
+            ValueError: if a shape does not fit.
+        """
+        self._check_rollout(state, actions)
+        rollout = self._heads.rollout(state, actions, self._precision)
+        if not self.learn_reward:
+            return rollout
+        rewards = self._reward_scale.restore(self._reward(rollout.states[:, :, 1:])[..., 0])
+        return Rollout(rollout.states, rewards=rewards, members=rollout.members)
+
+
+class _Spread(nn.Module):
+    """The dynamics' standard deviation in each dimension, learned."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.raw = nn.Parameter(torch.zeros(size))
+
+    @property
+    def log_std(self) -> Tensor:
+        return torch.log(functional.softplus(self.raw) + _SMALLEST_STD)
+
+
+class _Scale(nn.Module):
+    """Mean, spread and range of the rewards."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.statistics: Tensor
+        self.register_buffer("statistics", torch.tensor([0.0, 1.0, -torch.inf, torch.inf]))
+
+    @torch.no_grad()
+    def adapt(self, rewards: Tensor) -> None:
+        """Take them from rewards (F,)."""
+        self.statistics.copy_(
+            torch.stack([rewards.mean(), rewards.std(correction=0).clamp(min=1e-6), rewards.min(), rewards.max()])
+        )
+
+    def normalize(self, rewards: Tensor) -> Tensor:
+        """Rewards (...) in units of their spread."""
+        return (rewards - self.statistics[0]) / self.statistics[1]
+
+    def restore(self, values: Tensor) -> Tensor:
+        """Rewards (...) from units of their spread, within the range seen."""
+        return torch.clamp(values * self.statistics[1] + self.statistics[0], self.statistics[2], self.statistics[3])
