@@ -42,7 +42,10 @@ SUITES: dict[str, dict[str, Variant]] = {
     "reacher-hard": {"default": Variant("reacher-hard", ("env_steps=25000",))},
     "finger-spin": {"default": Variant("finger-spin", ("env_steps=25000",))},
     "cheetah-run": {"default": Variant("cheetah-run", ("env_steps=25000",))},
-    "half-cheetah": {"default": Variant("half-cheetah", ("env_steps=40000",))},
+    "half-cheetah": {
+        "default": Variant("half-cheetah", ("env_steps=40000",)),
+        "upright": Variant("half-cheetah", ("env_steps=40000", "task.lean_weight=10")),
+    },
     "arm-reach": {"default": Variant("arm-reach", trials=40)},
     "arm-push": {"default": Variant("arm-push", trials=40)},
     "learned-reward": {

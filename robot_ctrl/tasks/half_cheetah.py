@@ -23,9 +23,10 @@ class HalfCheetah(Task):
         "learning": {"refit_every": 400, "base_policy": "coloured", "base_policy_colour": 1.0},
     }
 
-    def __init__(self) -> None:
+    def __init__(self, *, lean_weight: float = 0.0) -> None:
         self.robot = GymnasiumRobot("HalfCheetah-v5")
         self.episode_steps = 1000
+        self._lean_weight = lean_weight
         joints = ("height", "pitch", "bthigh", "bshin", "bfoot", "fthigh", "fshin", "ffoot")
         names = (*joints, "x_rate", *(f"{joint}_rate" for joint in joints))
         self.state_spec = StateSpec(names, action_size=6, angles=(1,))
@@ -36,9 +37,17 @@ class HalfCheetah(Task):
         return observation.values["observation"]
 
     def cost(self, goal: Tensor) -> Cost:
-        """The negative forward speed plus 0.1 times the squared action."""
-        return StepwiseCost({"speed": _slowness, "control": control_effort}, weights={"control": 0.1})
+        """The negative forward speed plus 0.1 times the squared action, and ``lean_weight`` · (1 − cos pitch).
+
+        PETS's cost has no lean. Without it, a cheetah that has rolled onto its back stays there and slides.
+        """
+        weights = {"control": 0.1, "lean": self._lean_weight}
+        return StepwiseCost({"speed": _slowness, "control": control_effort, "lean": _lean}, weights=weights)
 
 
 def _slowness(states: Tensor, actions: Tensor) -> Tensor:
     return -states[..., 1:, 8]
+
+
+def _lean(states: Tensor, actions: Tensor) -> Tensor:
+    return 1 - states[..., 1:, 1].cos()

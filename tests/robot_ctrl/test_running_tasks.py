@@ -60,6 +60,16 @@ def test_cheetah_run_charges_for_lying_on_the_nose_or_the_back(pitch: float, lea
     assert terms_of(task, [state, state], [np.zeros(6)])["lean"] == pytest.approx(lean, abs=1e-3)
 
 
+def test_half_cheetah_charges_for_lying_only_where_it_is_asked_to() -> None:
+    def lean(task: HalfCheetah) -> float:
+        state = np.zeros(task.state_spec.size)
+        state[task.state_spec.names.index("pitch")] = math.pi
+        return terms_of(task, [state, state], [np.zeros(6)])["lean"]
+
+    assert lean(HalfCheetah()) == 0
+    assert lean(HalfCheetah(lean_weight=10)) == pytest.approx(20)
+
+
 def test_finger_spins_planner_is_paid_beyond_the_rewarded_rate() -> None:
     task = FingerSpin()
 
