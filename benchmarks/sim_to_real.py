@@ -32,7 +32,7 @@ from hardware.robot import Observation
 from robot_ctrl.evaluation import wilson_interval
 
 ROOT = Path(__file__).parent.parent
-PLANT = PlantOptions(payload=0.2, friction=1.3, delay=0.015, noise=0.0015)
+PLANT = PlantOptions(payload=0.2, friction=1.3, delay=0.015, noise=0.0008)
 LEARNING_EPISODES = 10
 MOVE_SPEED = 1.2
 
@@ -40,7 +40,7 @@ MOVE_SPEED = 1.2
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, required=True, help="a trained arm-reach run")
-    parser.add_argument("--robot", default="so101")
+    parser.add_argument("--robot", default=str(ROOT / "benchmarks" / "so101.yaml"))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--before", type=int, default=40, help="trials before learning, of each seed")
     parser.add_argument("--after", type=int, default=40, help="trials after learning, of each seed")
@@ -190,7 +190,7 @@ def _real_time(given: argparse.Namespace, seed: int, folder: Path) -> Iterator[d
 
     run = folder / "run"
     shutil.copytree(given.run, run, ignore=shutil.ignore_patterns("deployments"))
-    with emulated_arm(folder, given.robot, rate=40.0, plant=PLANT, seed=seed) as (_, source):
+    with emulated_arm(folder, Path(given.robot), rate=40.0, plant=PLANT, seed=seed) as (_, source):
         for phase, episodes, learn in (
             ("before", given.before, False),
             ("learning", LEARNING_EPISODES, True),

@@ -221,14 +221,14 @@ CASES: dict[str, Case] = {
     "a plan that starts far from the pose": Case(
         changed(lambda plan, rig: PlanFrom(plan, rig.control.sent + 2.0)), "rides"
     ),
-    "a plan into the table": Case(changed(into_the_table), "rests", within=3.5, patience=3.5),
+    "a plan into the table": Case(changed(into_the_table), "rides", patience=3.5),
     "a plan past a joint's limit": Case(changed(at_the_limit), "rests", within=3.5, patience=3.5),
     # the host
     "a command that is not a number": Case(nan_command, "stops", "not finite"),
     "a command of the wrong shape": Case(short_command, "stops", "shape"),
     "a command far from the one before": Case(far_command, "stops", "rad"),
     "starved for 100 ms": Case(starve(0.1), "rides"),
-    "starved for 400 ms": Case(starve(0.4), "rides", patience=0.6),
+    "starved for 400 ms": Case(starve(0.4), "stops", "no new plan", within=0.9),
     "starved for 2 s": Case(starve(2.0), "stops", "", within=2.5),
     "the supervisor is killed": Case(supervisor_gone, "stops", "supervisor", within=0.9),
     "the recorder hangs": Case(recorder_hangs, "rides"),

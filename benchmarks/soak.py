@@ -1,0 +1,156 @@
+"""An hour at 100 Hz with random faults: no leak, no drift, no stop without a stated cause.
+
+    python benchmarks/soak.py [--minutes 60] [--seed 0]
+
+The control tick drives the emulated SO-101 over a pseudo-terminal, along a slow swing, while faults of the bus and of
+the servos are injected at random. A fault that stops the arm must say why; it is then reset, and the soak goes on.
+Writes benchmarks/results/soak.csv, one line per minute, and prints a summary.
+"""
+
+import argparse
+import csv
+import gc
+import os
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from emulated import emulated_arm
+
+from hardware.clock import MonotonicClock
+from hardware.errors import RobotError
+from planners.plan import Plan
+from robot_ctrl.action_scale import ActionScale
+from robot_ctrl.realtime.control import ControlTick
+from robot_ctrl.realtime.rules import LatePlanRules
+from robot_ctrl.realtime.schedule import PlanFrom
+
+ROOT = Path(__file__).parent.parent
+READY = (0.0, -0.65, 0.75, 0.5, 0.0, 0.2)
+MODEL_PERIOD = 0.05
+BETWEEN_FAULTS = 5.0
+FAULTS = (
+    "partial-frame",
+    "garbage",
+    "crc-flip",
+    "lost-request",
+    "lost-reply",
+    "late-reply",
+    "wrong-id",
+    "reordered-replies",
+    "lost-reply+0.5",
+    "overload:elbow_flex",
+    "missing-id:wrist_roll+0.5",
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    rng = np.random.default_rng(given.seed)
+    clock = MonotonicClock()
+    rows: list[dict[str, Any]] = []
+    causes: Counter[str] = Counter()
+    with tempfile.TemporaryDirectory() as folder, emulated_arm(Path(folder)) as (emulator, source):
+        robot = source.open(clock)
+        robot.connect()
+        control = _begin(robot, source, clock)
+        end, next_fault, next_row = clock.now() + 60 * given.minutes, clock.now() + BETWEEN_FAULTS, clock.now() + 60
+        due, ticks, late, injected, troubles = clock.now(), 0, [0.0], 0, 0
+        while clock.now() < end:
+            late.append(max(0.0, clock.now() - due))
+            tick = control.tick(lambda seen: _sway(clock.now(), control))
+            ticks += 1
+            troubles += tick.trouble is not None
+            if control.fault is not None:
+                causes[control.fault.partition(":")[2][:60] or "NO CAUSE"] += 1
+                control = _reset(robot, source, clock)
+                due = clock.now()
+            if clock.now() >= next_fault:
+                emulator.inject(str(rng.choice(FAULTS)))
+                injected += 1
+                next_fault = clock.now() + rng.uniform(0.5, 1.5) * BETWEEN_FAULTS
+            if clock.now() >= next_row or clock.now() >= end:
+                gc.collect()
+                rows.append(_row(ticks, late, injected, troubles, sum(causes.values())))
+                _write(rows)
+                late, next_row = [0.0], clock.now() + 60
+            due = max(due + control.period, clock.now() - control.period)
+            clock.sleep_until(due)
+        robot.disconnect()
+    print(f"{ticks} ticks, {injected} faults, {sum(causes.values())} stops, each with its cause:")
+    for cause, count in causes.most_common():
+        print(f"  {count:4d}  {cause}")
+    print(f"memory: {rows[0]['rss_mib']} MiB after the first minute, {rows[-1]['rss_mib']} MiB after the last")
+    if "NO CAUSE" in causes:
+        sys.exit("a stop had no stated cause")
+
+
+def _begin(robot: Any, source: Any, clock: MonotonicClock) -> ControlTick:
+    scale = ActionScale.delta(robot.spec, 1.0, MODEL_PERIOD)
+    control = ControlTick(robot, source.filter(robot, clock), clock, scale=scale, rules=LatePlanRules(5.0))
+    control.move_to(READY, 0.8)
+    due = clock.now()
+    while not control.done and control.fault is None:
+        control.tick(lambda seen: None)
+        due = max(due + control.period, clock.now() - control.period)
+        clock.sleep_until(due)
+    if control.fault is None:
+        control.follow()
+    return control
+
+
+def _reset(robot: Any, source: Any, clock: MonotonicClock) -> ControlTick:
+    """What a person does after a stop: wait until the cause is gone, then reset."""
+    for _ in range(100):
+        time.sleep(0.2)
+        try:
+            robot.clear_fault()
+            control = _begin(robot, source, clock)
+        except RobotError:
+            continue
+        if control.fault is None:
+            return control
+    raise SystemExit(f"the fault cannot be reset: {robot.fault}")
+
+
+def _sway(now: float, control: ControlTick) -> PlanFrom | None:
+    newest = control.schedule.newest
+    if newest is not None and now < newest.start_time + MODEL_PERIOD:
+        return None
+    times = now + MODEL_PERIOD * np.arange(8)
+    actions = np.zeros((8, 6), np.float32)
+    actions[:, 0], actions[:, 2] = 0.4 * np.cos(2 * times), 0.2 * np.sin(2 * times)
+    pull = np.clip(3.0 * (np.array(READY) - control.sent), -0.3, 0.3).astype(np.float32)
+    return PlanFrom(Plan(now, MODEL_PERIOD, np.clip(actions + pull, -1, 1), np.zeros(6), computed_at=now), control.sent)
+
+
+def _row(ticks: int, late: list[float], injected: int, troubles: int, stops: int) -> dict[str, Any]:
+    rss = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+    p50, p99 = np.percentile(late, (50, 99)) * 1e3
+    return {
+        "ticks": ticks,
+        "late_ms_p50": round(float(p50), 3),
+        "late_ms_p99": round(float(p99), 3),
+        "faults": injected,
+        "troubles": troubles,
+        "stops": stops,
+        "rss_mib": round(rss, 1),
+    }
+
+
+def _write(rows: list[dict[str, Any]]) -> None:
+    with (ROOT / "benchmarks" / "results" / "soak.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()
