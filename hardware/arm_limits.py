@@ -11,6 +11,12 @@ from hardware.robot import Array, RobotSpec
 from hardware.step_limits import Reason
 from hardware.twin import KinematicTwin, Proximity
 
+CREEP = 0.01
+"""rad/s; an arm that is pressed against something and would glide along it slower than this stands still."""
+
+PROGRESS = 0.1
+"""The part of a wanted step that gliding must make of it, for an arm that creeps."""
+
 SAME = 1e-12
 """rad; commands that are no further apart are the same."""
 
@@ -131,12 +137,18 @@ class ArmLimits:
             wanted, previous, near, np.maximum(previous - step, lowest), np.minimum(previous + step, highest)
         )
         if answer is not None:
+            step, whole = answer - previous, wanted - previous
+            if step @ whole < PROGRESS * (whole @ whole) and self._creeps():
+                return
             yield self._motion.towards(answer, low, high, velocity, (answer - previous) * self._rate)
         slowest, fastest = self._motion.reachable(velocity)
         answer = guard.nearest(wanted, previous, near, np.maximum(slowest, lowest), np.minimum(fastest, highest))
         motion = None if answer is None else self._motion.onto(answer, low, high, velocity)
         if motion is not None:
             yield motion
+
+    def _creeps(self) -> bool:
+        return bool(np.abs(self._motion.motion.state.velocity).max() < CREEP)
 
     def _clipping(self, requested: Array, clipped: Array) -> tuple[Reason, ...]:
         if np.array_equal(requested, clipped):

@@ -367,7 +367,7 @@ def test_the_arm_comes_to_rest_before_it_touches_the_table_or_itself(goal: list[
     assert slack > -1e-6
     assert slack < 0.002, "it goes as far as it may"
     assert any(what in reason for reason in reasons)
-    assert speed(robot) < 1e-3
+    assert speed(robot) == 0.0
 
 
 def test_the_arm_folds_and_unfolds() -> None:

@@ -163,15 +163,16 @@ def test_what_does_not_exist_or_makes_no_sense_is_refused(arguments: dict[str, o
         KinematicTwin(**given)  # type: ignore[arg-type]
 
 
-def test_a_user_may_bring_a_model(tmp_path: Path) -> None:
+@pytest.mark.parametrize("wall", [1.0, 0.93])
+def test_a_user_may_bring_a_model_and_be_before_or_in_its_wall(wall: float, tmp_path: Path) -> None:
     path = tmp_path / "two.xml"
     path.write_text(
-        """<mujoco><worldbody><geom name="wall" type="plane" pos="1 0 0" zaxis="-1 0 0" size="1 1 .1"/>
+        f"""<mujoco><worldbody><geom name="wall" type="plane" pos="{wall} 0 0" zaxis="-1 0 0" size="1 1 .1"/>
         <body><joint name="swing" axis="0 0 1"/><geom type="capsule" fromto="0 0 0 .9 0 0" size=".05"/>
         <site name="tip" pos=".9 0 0"/></body></worldbody></mujoco>"""
     )
     twin = KinematicTwin(path, ["swing"])
     near = twin.proximities(np.array([0.1]), 0.2)
-    assert near[0].distance == pytest.approx(1 - 0.9 * np.cos(0.1) - 0.05, abs=1e-6)
+    assert near[0].distance == pytest.approx(wall - 0.9 * np.cos(0.1) - 0.05, abs=1e-6)
     assert near[0].gradient == pytest.approx([0.9 * np.sin(0.1)], abs=1e-5)
     assert near[0].second == "wall"
