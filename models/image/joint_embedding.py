@@ -46,7 +46,7 @@ class JointEmbedding(ImageModel):
         refit_steps: int = 300,
         far_unroll: int = 10,
         far_steps: int = 1500,
-        distance_steps: int = 4000,
+        distance_steps: int = 3000,
         holdout_fraction: float = 0.05,
         mixed_precision: bool = True,
         precision: Precision = "fp32",

@@ -14,12 +14,17 @@ SCALE = 10.0
 EXPECTILE = 0.9
 """Weight of over-estimates, so that of several times between two states the shortest wins."""
 
+APART, FAR = 0.1, 4.0
+"""How strongly states of different moments are pushed apart, and how far. Without it states look near that no path
+joins: a wrist at one end of its range and at the other make similar pictures, and plans stop at the wrong end."""
+
 
 class TemporalDistance(nn.Module):
     """d(x, g) = ‖φ(z_x) − φ(z_g)‖, which learns the time between states of the same episode.
 
-    Euclidean distances between latents leave planners in local minima; time does not. It is symmetric: where
-    time cannot run backwards (gravity, pushing) it is only as good as that.
+    Euclidean distances between latents leave planners in local minima; time does not. What is not known to be
+    near is pushed apart, as in quasimetric reinforcement learning (Wang et al. 2023, arXiv:2304.01203). It is
+    symmetric: where time cannot run backwards (gravity, pushing) it is only as good as that.
     """
 
     def __init__(self, latent_size: int, *, hidden: int = 128, embedding: int = 32) -> None:
@@ -49,6 +54,8 @@ def fit_temporal_distance(
 ) -> float:
     """Learn from random pairs of one episode, by expectile regression on the time between them.
 
+    Pairs of any episodes are pushed apart at the same time, more weakly.
+
     Args:
         head: what to train.
         latents: (F, d), one for each frame of the data, fixed.
@@ -75,6 +82,8 @@ def fit_temporal_distance(
         here, there = starts[picked].to(latents.device), (starts[picked] + apart).to(latents.device)
         error = head(latents[here], latents[there]) - apart.to(latents.device) / SCALE
         loss = (torch.where(error > 0, EXPECTILE, 1 - EXPECTILE) * error.square()).mean()
+        others = there[torch.randperm(batch, generator=generator).to(there.device)]
+        loss = loss + APART * (FAR - head(latents[here], latents[others])).clamp(min=0).mean()
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         optimizer.step()
