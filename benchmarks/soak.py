@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from emulated import emulated_arm
 
 from hardware.clock import MonotonicClock
 from hardware.errors import RobotError
+from hardware.robot import Observation
 from planners.plan import Plan
 from robot_ctrl.action_scale import ActionScale
 from robot_ctrl.realtime.control import ControlTick
@@ -65,7 +67,7 @@ def main() -> None:
         due, ticks, late, injected, troubles = clock.now(), 0, [0.0], 0, 0
         while clock.now() < end:
             late.append(max(0.0, clock.now() - due))
-            tick = control.tick(lambda seen: _sway(clock.now(), control))
+            tick = control.tick(partial(_sway, control, clock))
             ticks += 1
             troubles += tick.trouble is not None
             if control.fault is not None:
@@ -120,8 +122,8 @@ def _reset(robot: Any, source: Any, clock: MonotonicClock) -> ControlTick:
     raise SystemExit(f"the fault cannot be reset: {robot.fault}")
 
 
-def _sway(now: float, control: ControlTick) -> PlanFrom | None:
-    newest = control.schedule.newest
+def _sway(control: ControlTick, clock: MonotonicClock, seen: Observation | None) -> PlanFrom | None:
+    now, newest = clock.now(), control.schedule.newest
     if newest is not None and now < newest.start_time + MODEL_PERIOD:
         return None
     times = now + MODEL_PERIOD * np.arange(8)

@@ -1,6 +1,8 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -143,3 +145,9 @@ def test_what_a_killed_process_wrote_into_a_ring_can_be_read() -> None:
     process.join(60)
     assert process.exitcode == -signal.SIGKILL
     assert [ring.get() for _ in range(21)] == [*range(20), None]
+
+
+@pytest.mark.parametrize("module", ["control_process", "recording", "supervisor", "make_safe"])
+def test_what_runs_beside_the_arm_imports_no_torch(module: str) -> None:
+    code = f"import sys, robot_ctrl.realtime.{module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
