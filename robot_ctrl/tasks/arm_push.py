@@ -92,8 +92,9 @@ class ArmPush(Task):
             gap = torch.linalg.vector_norm(away, dim=-1)
             turn = torch.atan2(away[..., 0] * tip[..., 1] - away[..., 1] * tip[..., 0], (away * tip).sum(-1))
             ring = _CLEAR - (_CLEAR - _PRESSED) * turn.cos().clamp(min=0)
-            way: Tensor = torch.hypot(torch.linalg.vector_norm(tip, dim=-1) - ring, _CLEAR * turn)
-            return way * (gap / 0.02).clamp(max=1)
+            way = torch.hypot(torch.linalg.vector_norm(tip, dim=-1) - ring, _CLEAR * turn)
+            left: Tensor = way * (gap / 0.02).clamp(max=1)
+            return left
 
         def height(states: Tensor, actions: Tensor) -> Tensor:
             return (states[..., 1:, _TIP_Z] - _TIP_HEIGHT).abs()
