@@ -3,11 +3,13 @@
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from robot_ctrl.benches.bus import bus_rows
 from robot_ctrl.benches.fitting import fitting_rows
 from robot_ctrl.benches.imports import imports_rows
 from robot_ctrl.benches.loop import loop_rows
 from robot_ctrl.benches.planning import planning_rows
 from robot_ctrl.benches.rendering import rendering_rows
+from robot_ctrl.benches.safety import safety_rows
 from robot_ctrl.benches.table import Row, markdown, write_csv
 
 BENCHES: dict[str, Callable[[], Iterable[Row]]] = {
@@ -15,6 +17,8 @@ BENCHES: dict[str, Callable[[], Iterable[Row]]] = {
     "fitting": fitting_rows,
     "loop": loop_rows,
     "rendering": rendering_rows,
+    "bus": bus_rows,
+    "safety": safety_rows,
     "imports": imports_rows,
 }
 
