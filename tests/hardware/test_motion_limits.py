@@ -194,7 +194,7 @@ def test_a_joint_that_speeds_up_towards_its_limit_eases_off_in_time() -> None:
     spec = arm_spec()
     limits = MotionLimits(spec)
     limits.reset(np.full(JOINTS, -1.0))
-    acceleration = np.minimum(400.0 * np.arange(1, 60) / 100, 19.0)
+    acceleration = np.minimum(390.0 * np.arange(1, 60) / 100, 19.0)
     request = -1.0 + np.cumsum(np.cumsum(acceleration)) / 100**2
     path = follow(limits, spec, lambda step, _: np.full(JOINTS, request[min(step, 58)]), 40)
     assert_within_limits(path, spec)

@@ -370,6 +370,13 @@ def test_the_arm_comes_to_rest_before_it_touches_the_table_or_itself(goal: list[
     assert speed(robot) == 0.0
 
 
+def test_an_arm_that_is_pressed_against_the_table_does_not_creep_along_it() -> None:
+    robot, _, _ = drive_so101(
+        [0.5, -0.65, 0.79, 0.5, 0.0, 0.2], lambda command: command + np.array([0.0, 0.06, 0.0, 0.06, 0.0, 0.0]), 3.0
+    )
+    assert speed(robot) == 0.0
+
+
 def test_the_arm_folds_and_unfolds() -> None:
     down, _, slack = drive_so101(READY, lambda _: np.array(PARK_POSE), 2.0)
     np.testing.assert_allclose(down.command, PARK_POSE, atol=1e-6)
