@@ -179,13 +179,13 @@ def read_picture(path: Path, size: tuple[int, int]) -> Picture:
 def _verdict(record: GoalRecord, metres: NDArray[np.float64] | None, period: float) -> str:
     seconds = (len(record.distances) - 1) * period
     nearest = int(record.distances.argmin())
+    now, near = record.distances[-1], record.arrival
     if record.reached:
-        text = f"Reached after {seconds:.1f} s: the model is {record.periods_away:.1f} control periods from the goal."
+        text = f"Reached after {seconds:.1f} s: the model's distance to the goal is {now:.2f}, and {near:.2f} is near."
     else:
         text = (
-            f"Not reached in {seconds:.1f} s: the model is still {record.periods_away:.1f} control periods away; it "
-            f"was nearest ({record.distances[nearest] * 10:.1f}) at {nearest * period:.1f} s. "
-            f"The goal may be out of reach."
+            f"Not reached in {seconds:.1f} s: the model's distance to the goal is {now:.2f}, and {near:.2f} would be "
+            f"near; the least was {record.distances[nearest]:.2f} at {nearest * period:.1f} s. It may be out of reach."
         )
     if metres is not None:
         text += f" True distance: {metres[0] * 100:.1f} cm at the start, {metres[-1] * 100:.1f} cm at the end."

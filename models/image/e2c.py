@@ -23,6 +23,7 @@ class E2C(ImageModel):
     """
 
     kind = "e2c"
+    shown_as = "as the decoder draws it"
 
     def __init__(
         self,

@@ -17,6 +17,16 @@ class ImageDynamics(Dynamics, Protocol[Memory]):
     """A ``Dynamics`` whose states are made from pictures."""
 
     @property
+    def shown_as(self) -> str:
+        """How ``pictures`` makes a picture of a state, in words."""
+        ...
+
+    @property
+    def arrival(self) -> float:
+        """The distance within which a goal counts as reached."""
+        ...
+
+    @property
     def device(self) -> torch.device:
         """Where the weights are."""
         ...

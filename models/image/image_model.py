@@ -33,9 +33,12 @@ class ImageModel(ABC):
         kind: the model's name, which checkpoints carry.
         spec: what it sees.
         stack: frames that the encoder sees at once.
+        shown_as: how ``pictures`` makes a picture of a state, in words.
+        arrival: the distance within which a goal counts as reached: what two control periods usually cover.
     """
 
     kind: ClassVar[str]
+    shown_as: ClassVar[str] = "as the recorded picture whose latent state is nearest to it"
 
     def __init__(
         self,
@@ -92,6 +95,7 @@ class ImageModel(ABC):
         self._encoder: ImageEncoder = self._part("encoder")
         self._parts.eval()
         self._transitions_seen = 0
+        self.arrival = 0.0
 
     def _part(self, name: str) -> Any:
         return self._parts[name]
@@ -166,9 +170,17 @@ class ImageModel(ABC):
         self._changed()
         rows = held_out.nonzero().squeeze(-1).to(self.device)
         self._reference.fit(data.frames.to(self.device), latents, rows)
+        self.arrival = self._usual_distance(latents, data, steps=2)
         return report_fit(
             self, latents, data, rows, train_loss=loss, steps=steps, seconds=time.perf_counter() - started
         )
+
+    @torch.no_grad()
+    def _usual_distance(self, latents: Tensor, data: FrameSequences, steps: int) -> float:
+        """The median distance between states (F, d) that are so many steps apart."""
+        starts = data.windows(steps + 1).to(latents.device)
+        here, there = latents[starts], latents[starts + steps]
+        return float(self.distance(here, there).median()) if len(starts) else 0.0
 
     def _held_out(self, data: FrameSequences) -> Tensor:
         """(F,) whether a frame belongs to an episode that is not learned from; some do and some do not."""
@@ -292,6 +304,7 @@ class ImageModel(ABC):
             "format": FORMAT_VERSION,
             "kind": self.kind,
             "rows_seen": self._transitions_seen,
+            "arrival": self.arrival,
             "parts": self._parts.state_dict(),
             "reference": self._reference.state_dict(),
         }
@@ -313,6 +326,7 @@ class ImageModel(ABC):
         except RuntimeError as error:
             raise ValueError(f"the checkpoint does not fit this model: {error}") from None
         self._transitions_seen = int(state["rows_seen"])
+        self.arrival = float(state["arrival"])
         self._changed()
 
 

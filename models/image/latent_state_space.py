@@ -36,6 +36,7 @@ class LatentStateSpace(ImageModel):
     """
 
     kind = "latent-state-space"
+    shown_as = "as the decoder draws it"
 
     def __init__(
         self,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from models.image.familiarity import Familiarity
 from robot_ctrl import __version__, plots
-from robot_ctrl.goals.goal_record import REACHED, GoalRecord, Imagined, Picture
+from robot_ctrl.goals.goal_record import GoalRecord, Imagined, Picture
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -74,7 +74,7 @@ class GoalPage:
                 {"title": title, "svg": plots.svg(figure), "caption": caption}
                 for title, figure, caption in self._plots()
             ],
-            decoded="Each state as the recorded picture whose latent state is nearest to it.",
+            decoded=f"Each state is shown {record.shown_as}.",
             imagined=[self._candidate(candidate) for candidate in record.imagined],
         )
         temporary = path.with_name(path.name + ".tmp")
@@ -87,7 +87,7 @@ class GoalPage:
             (
                 "Distance to the goal",
                 _distance_plot(record, self.period),
-                "In the model's own unit, ten control periods. Blue is where the robot was, orange where each plan "
+                "In the model's own unit. Blue is where the robot was, orange where each plan "
                 "expected to end, with the members' spread; below the dashed line the goal counts as reached.",
             ),
             (
@@ -123,7 +123,7 @@ class GoalPage:
 
 
 def _distance_plot(record: GoalRecord, period: float) -> "Figure":
-    figure, axes = plots.new_figure("time (s)", "temporal distance")
+    figure, axes = plots.new_figure("time (s)", "distance to the goal")
     times = np.arange(len(record.distances)) * period
     axes.fill_between(
         times[: len(record.planned)],
@@ -135,7 +135,7 @@ def _distance_plot(record: GoalRecord, period: float) -> "Figure":
     )
     axes.plot(times[: len(record.planned)], record.planned, color=plots.SERIES[1], label="expected end of the plan")
     axes.plot(times, record.distances, color=plots.SERIES[0], label="where the robot was")
-    axes.axhline(REACHED, color=plots.MUTED, ls=(0, (3, 2)), lw=1.0)
+    axes.axhline(record.arrival, color=plots.MUTED, ls=(0, (3, 2)), lw=1.0)
     axes.set_ylim(bottom=0)
     return plots.finished(figure, axes)
 

@@ -11,14 +11,10 @@ from numpy.typing import NDArray
 from hardware.robot import Observation
 from models.image.frames import ImageSpec
 from models.image.image_dynamics import ImageDynamics
-from models.image.temporal_distance import SCALE
 from planners.plan import Plan
 from planners.proposal import Proposal
 
 Picture = NDArray[np.uint8]
-
-REACHED = 0.3
-"""Temporal distance below which the model takes the goal as reached: three control periods."""
 
 CANDIDATES = 3
 _STRIPS = 3
@@ -48,7 +44,9 @@ class GoalRecord:
     """An episode towards a goal picture.
 
     Attributes:
-        distances: (T,) temporal distance to the goal at every observation, in units of ten control periods.
+        arrival: the distance within which the model takes the goal as reached.
+        shown_as: how imagined states became pictures, in words.
+        distances: (T,) the model's distance to the goal at every observation.
         planned: (T - 1,) where each plan expected to end, the members' mean.
         doubts: (T - 1,) the members' standard deviation of that.
         novelty: (T,) how far each observation was from the data; 1 is usual.
@@ -57,6 +55,8 @@ class GoalRecord:
         imagined: candidates of some plans.
     """
 
+    arrival: float
+    shown_as: str
     distances: NDArray[np.float64]
     planned: NDArray[np.float64]
     doubts: NDArray[np.float64]
@@ -68,12 +68,7 @@ class GoalRecord:
     @property
     def reached(self) -> bool:
         """Whether the model takes the goal as reached at the end."""
-        return bool(self.distances[-1] < REACHED)
-
-    @property
-    def periods_away(self) -> float:
-        """Control periods between the last state and the goal, as the model sees it."""
-        return float(self.distances[-1] * SCALE)
+        return bool(self.distances[-1] <= self.arrival)
 
 
 @torch.no_grad()
@@ -108,6 +103,8 @@ def record_goal(
         for picture in _imagine(model, goal, there[step], plans[step], step)
     ]
     return GoalRecord(
+        arrival=model.arrival,
+        shown_as=model.shown_as,
         distances=model.distance(there, goal).cpu().numpy().astype(np.float64),
         planned=np.array(planned),
         doubts=np.array(doubts),
