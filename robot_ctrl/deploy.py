@@ -212,8 +212,8 @@ class _Deployment:
             except TimeoutError as error:
                 self._stop_on_request(supervisor, park=False)
                 raise DeploymentStopped(
-                    f"{self._robot.name}: {error}, and the arm was brought to rest. Look for what holds it back (`robot-ctrl "
-                    f"doctor {self._robot.name}`) or for a computer that is overloaded, then deploy again."
+                    f"{self._robot.name}: {error}, and the arm was brought to rest. Look for what holds it back "
+                    f"(`robot-ctrl doctor {self._robot.name}`) or for a computer that is overloaded, then deploy again."
                 ) from None
         return self._summary(first)
 
