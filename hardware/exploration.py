@@ -25,11 +25,6 @@ class Exploration:
     speed: float
     trust: Callable[[], float] = lambda: 0.0
 
-    @classmethod
-    def around(cls, pose: Array, reach: float, speed: float, trust: Callable[[], float] = lambda: 0.0) -> "Exploration":
-        """A box that reaches so many rad to both sides of a pose, (nu,)."""
-        return cls(pose - reach, pose + reach, speed, trust)
-
     def check(self, spec: RobotSpec) -> None:
         """Whether the bounds fit a robot.
 

@@ -36,13 +36,6 @@ def test_full_trust_leaves_the_robots_own_limits(trust: float) -> None:
         np.testing.assert_array_equal(bound, own)
 
 
-def test_a_box_around_a_pose() -> None:
-    exploration = Exploration.around(np.array([0.1, 0.2]), 0.3, 0.5)
-    np.testing.assert_allclose(exploration.low, [-0.2, -0.1])
-    np.testing.assert_allclose(exploration.high, [0.4, 0.5])
-    assert exploration.trust() == 0.0
-
-
 @pytest.mark.parametrize(
     ("low", "high", "speed", "message"),
     [

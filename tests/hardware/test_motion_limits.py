@@ -55,7 +55,7 @@ def specs(draw: st.DrawFn) -> RobotSpec:
     )
 
 
-@settings(max_examples=150, deadline=None, derandomize=True, database=None)
+@settings(max_examples=80, deadline=None, derandomize=True, database=None)
 @given(spec=specs(), seed=st.integers(0, 2**32 - 1), kind=st.sampled_from(["noise", "steps", "deltas", "ramps"]))
 def test_whatever_is_asked_for_commands_stay_within_limits_and_come_to_rest(
     spec: RobotSpec, seed: int, kind: str

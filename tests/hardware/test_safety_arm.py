@@ -96,7 +96,7 @@ requests = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None, derandomize=True, database=None)
+@settings(max_examples=80, deadline=None, derandomize=True, database=None)
 @given(asked=st.lists(requests, min_size=1, max_size=12), start=st.tuples(st.floats(-1, 1.5), st.floats(-2, 0.5)))
 def test_whatever_comes_in_what_goes_out_is_legal_and_comes_to_rest(
     asked: list[tuple[str, list[float], int]], start: tuple[float, float]
@@ -301,7 +301,7 @@ def test_a_blocked_joint_stops_the_arm() -> None:
 def test_exploration_keeps_to_its_box_and_speed_until_the_model_is_trusted() -> None:
     trust = 0.0
     robot = FollowingRobot()
-    exploration = Exploration.around(np.zeros(2), 0.2, 0.3, lambda: trust)
+    exploration = Exploration(np.full(2, -0.2), np.full(2, 0.2), 0.3, lambda: trust)
     safety = SafetyFilter(SPEC, exploration=exploration)
     for _ in range(200):
         receipt = safety.send(robot, np.array([1.0, -1.0]))
@@ -328,7 +328,7 @@ def test_what_needs_a_clock_or_a_limit_says_so() -> None:
         SafetyFilter(SPEC, largest_jump=0.0)
     unlimited = RobotSpec("arm", (JointSpec("left", (-1, 1)),), "position", RATE)
     with pytest.raises(ValueError, match="'left' has no velocity limit"):
-        SafetyFilter(unlimited, exploration=Exploration.around(np.zeros(1), 0.1, 0.1))
+        SafetyFilter(unlimited, exploration=Exploration(np.zeros(1), np.full(1, 0.1), 0.1))
 
 
 def drive_so101(

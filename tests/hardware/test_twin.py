@@ -94,7 +94,7 @@ def test_nothing_that_is_near_is_overlooked() -> None:
 def test_gradients_say_how_distances_change() -> None:
     twin = KinematicTwin("so101", JOINTS, keep_out=[Sphere("cup", (0.2, 0.1, 0.15), 0.05)], workspace=BOX)
     checked = 0
-    for pose in poses(25, seed=4):
+    for pose in poses(12, seed=4):
         for near in twin.proximities(pose, 0.05):
             if near.distance < 0.002:
                 continue
@@ -102,7 +102,7 @@ def test_gradients_say_how_distances_change() -> None:
             numeric = np.array([change(twin, pose, joint, near.pair) for joint in range(6)])
             checked += 1
             np.testing.assert_allclose(near.gradient, numeric, atol=2e-3)
-    assert checked > 30
+    assert checked > 20
 
 
 BOX = Workspace((-0.3, -0.3, 0.02), (0.35, 0.3, 0.4))
