@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -15,6 +15,9 @@ from hardware.robot import Array, CameraSpec, JointSpec, Robot, RobotSpec
 from hardware.wire.dynamixel import MAX_ID
 from hardware.wire.registers import ControlTable
 from hardware.wire.tables import MODELS, control_table
+
+if TYPE_CHECKING:
+    from hardware.twin import KinematicTwin
 
 Points = Callable[[Array], Mapping[str, Array]]
 """From joint positions (nu,) in rad to named points in the world, (3,) in m."""
@@ -119,6 +122,25 @@ class CameraDescription(_Section):
         return CameraSpec(self.name, self.width, self.height)
 
 
+_Point = Annotated[tuple[float, float, float], Field(strict=False)]
+
+
+class KeepOut(_Section):
+    """A ball that no part of the arm may enter: what to call it, its centre in the world, m, and its radius, m."""
+
+    name: str = Field(min_length=1)
+    centre: _Point
+    radius: _Positive
+
+
+class WorkspaceBox(_Section):
+    """A box that sites of the twin must not leave, by its corners, m; all sites where none is named."""
+
+    low: _Point
+    high: _Point
+    sites: Annotated[tuple[str, ...], Field(strict=False)] = ()
+
+
 class Profile(_Section):
     """The servos' own speed profile, a second limit below the safety filter; None for none.
 
@@ -154,6 +176,8 @@ class RobotDescription(_Section):
         twin: the MJCF model for forward kinematics and collision checks: a packaged one's name, or a file beside the
             robot's; None for none.
         points: sites of the twin whose positions join the observations.
+        keep_out: balls that no part of the arm may enter; they need a twin.
+        workspace: the box that the arm must not leave; it needs a twin.
         cameras: the cameras.
         calibration: the calibration file, beside the robot's; None takes the servos' own zero for the joints'.
         realtime: whether a Franka may be driven from a kernel that is not real-time: "ignore" is for simulators.
@@ -174,6 +198,8 @@ class RobotDescription(_Section):
     profile: Profile = Profile()
     twin: str | None = None
     points: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    keep_out: Annotated[tuple[KeepOut, ...], Field(strict=False)] = ()
+    workspace: WorkspaceBox | None = None
     cameras: Annotated[tuple[CameraDescription, ...], Field(strict=False)] = ()
     calibration: str | None = None
     realtime: Literal["enforce", "ignore"] = "enforce"
@@ -224,6 +250,8 @@ class RobotDescription(_Section):
             yield "safe_policy is park; that needs a park_pose"
         if self.torque_at_disconnect == "release_when_parked" and self.park_pose is None:
             yield "torque_at_disconnect is release_when_parked; that needs a park_pose"
+        if self.twin is None and (self.keep_out or self.workspace is not None):
+            yield "keep_out and workspace need a twin: name the arm's MJCF model under it"
         if self.driver != "dynamixel" and self.bus_watchdog is not None:
             yield f"bus_watchdog is {self.bus_watchdog:g}; only Dynamixel servos have one: remove it"
         if self.driver == "franka":
@@ -343,12 +371,31 @@ def _without_cameras(
     return ServoArm(description, port, clock, points=points)
 
 
-def _points_of_the_twin(description: RobotDescription) -> Points | None:
-    if description.twin is None or not description.points:
-        return None
-    from hardware.twin import KinematicTwin
+def make_twin(description: RobotDescription) -> "KinematicTwin | None":
+    """The arm's geometry, with what it must keep clear of; None where its description names no twin.
 
-    twin = KinematicTwin(description.twin, [joint.name for joint in description.joints])
+    Raises:
+        ValueError: if the model lacks a joint or a site, or a keep-out ball or the workspace makes no sense.
+    """
+    if description.twin is None:
+        return None
+    from hardware.twin import KinematicTwin, Workspace
+    from hardware.twin_model import Sphere
+
+    box = description.workspace
+    return KinematicTwin(
+        description.twin,
+        [joint.name for joint in description.joints],
+        rest=[] if description.park_pose is None else [description.park_pose],
+        keep_out=[Sphere(ball.name, ball.centre, ball.radius) for ball in description.keep_out],
+        workspace=None if box is None else Workspace(box.low, box.high, box.sites),
+    )
+
+
+def _points_of_the_twin(description: RobotDescription) -> Points | None:
+    twin = make_twin(description) if description.points else None
+    if twin is None:
+        return None
 
     def points(position: Array) -> dict[str, Array]:
         sites = twin.site_positions(position)

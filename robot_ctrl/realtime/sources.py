@@ -9,9 +9,8 @@ from hardware.errors import RobotFileError
 from hardware.exploration import Exploration
 from hardware.monitor import Monitor
 from hardware.robot import Array, Robot, RobotSpec
-from hardware.robot_file import RobotDescription, load_description, make_robot
+from hardware.robot_file import RobotDescription, load_description, make_robot, make_twin
 from hardware.safety import SafetyFilter
-from hardware.twin import KinematicTwin
 
 SafePolicy = Literal["hold", "park", "torque_off"]
 
@@ -125,13 +124,10 @@ class DescribedArm:
         self, robot: Robot, clock: Clock, bounds: Bounds | None = None, trust: Callable[[], float] = lambda: 1.0
     ) -> SafetyFilter:
         """The filter with the limits of its file, the collision checks of its twin, and a monitor."""
-        spec, twin = robot.spec, None
-        if self.description.twin is not None:
-            rest = [] if spec.park_pose is None else [spec.park_pose]
-            twin = KinematicTwin(self.description.twin, [joint.name for joint in spec.joints], rest=rest)
+        spec = robot.spec
         return SafetyFilter(
             spec,
-            twin=twin,
+            twin=make_twin(self.description),
             monitor=Monitor(spec, tracking_error=TRACKING_ERROR, tracking_time=TRACKING_TIME, temperature=HOTTEST),
             exploration=None if bounds is None else Exploration(bounds.low, bounds.high, bounds.speed, trust),
             max_age=OLDEST,

@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from hardware.arms.so101 import PARK_POSE, SERVO_IDS, SPEED_LIMIT, so101
 from hardware.errors import RobotFileError
 from hardware.mujoco_robot import MujocoRobot
-from hardware.robot_file import RobotDescription, load_description, make_robot, robots
+from hardware.robot_file import RobotDescription, load_description, make_robot, make_twin, robots
 
 SERVO_ROBOTS = ("so101", "koch", "viperx")
 
@@ -131,3 +133,21 @@ def test_a_franka_has_no_servos() -> None:
     tree = tree_of("so101") | {"driver": "franka"}
     with pytest.raises(ValueError, match="a Franka has no servos"):
         RobotDescription.model_validate(tree)
+
+
+def test_the_twin_keeps_clear_of_what_the_file_says() -> None:
+    tree = load_description("so101").model_dump()
+    ball = {"name": "lamp", "centre": (0.25, 0.0, 0.2), "radius": 0.1}
+    box = {"low": (-0.5, -0.5, -0.1), "high": (0.1, 0.5, 0.6), "sites": ["gripper_tip"]}
+    twin = make_twin(RobotDescription.model_validate(tree | {"keep_out": [ball], "workspace": box}))
+    assert twin is not None
+    reaching = np.array([0.0, -0.65, 0.75, 0.50, 0.0, 0.20])
+    assert {near.second for near in twin.collisions(reaching)} >= {"keep-out lamp", "workspace"}
+    assert make_twin(load_description("fr3")) is None
+
+
+def test_keep_out_balls_without_a_twin_are_refused() -> None:
+    tree = load_description("so101").model_dump() | {"twin": None, "points": ()}
+    ball = {"name": "lamp", "centre": (0.25, 0.0, 0.2), "radius": 0.1}
+    with pytest.raises(ValidationError, match="need a twin"):
+        RobotDescription.model_validate(tree | {"keep_out": [ball]})
