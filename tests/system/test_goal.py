@@ -79,3 +79,28 @@ def test_it_is_evaluated_like_any_other_task(run: Path, capsys: pytest.CaptureFi
 def test_learning_goes_on_where_it_stopped(run: Path) -> None:
     assert main(["resume", str(run), "episodes=10"]) == 0
     assert json.loads((run / "summary.json").read_text())["episodes"] == 10
+
+
+@pytest.mark.parametrize(
+    ("task", "model"),
+    [
+        ("reacher-goal-image", ("model.name=e2c", "planner.name=ilqr")),
+        ("reacher-goal-image", ("model.name=latent-state-space", "model.encoding=recurrent", "planner.population=16")),
+        (
+            "pixels:pendulum-swingup",
+            ("model.encoding=deterministic", "task.action_repeat=100", "planner.population=16"),
+        ),
+    ],
+    ids=["e2c", "recurrent", "reward"],
+)
+def test_other_image_models_go_through_the_same_loop(run: Path, tmp_path: Path, task: str, model: tuple[str]) -> None:
+    small = ["threads=1", "episodes=4", "learning.random_episodes=3", "learning.show_episodes=0", "planner.horizon=3"]
+    small += ["task.picture_size=16", "model.widths=[4, 8]", "model.latent_size=3", "model.first_steps=5"]
+    small += ["model.batch_size=8", "model.refit_steps=2"]
+    small += ["task.episode_steps=6"] if task == "reacher-goal-image" else []
+    if "planner.name=ilqr" not in model:
+        small += ["planner.elites=4"]
+    assert main(["run", task, *small, *model, f"run_dir={tmp_path / 'run'}"]) == 0
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["episodes"] == 4
+    assert summary["plan_ms_p50"] > 0
