@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,22 +30,23 @@ def main() -> None:
     parser.add_argument("--live", action="store_true")
     parser.add_argument("--run", type=Path, help="a trained arm-reach run, for --live")
     given = parser.parse_args()
-    rows = live(given.run) if given.live else on_a_clock()
     name = "fault-matrix-live.csv" if given.live else "fault-matrix.csv"
-    with (ROOT / "benchmarks" / "results" / name).open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    rows = []
+    for row in live(given.run) if given.live else on_a_clock():
+        rows.append(row)
+        with (ROOT / "benchmarks" / "results" / name).open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(row))
+            writer.writeheader()
+            writer.writerows(rows)
     print("| fault | ends | to zero velocity | torque | lost from the record | message |\n|---|---|---|---|---|---|")
     for row in rows:
         print("| " + " | ".join(str(value).replace("|", "/") for value in row.values()) + " |")
 
 
-def on_a_clock() -> list[dict[str, Any]]:
+def on_a_clock() -> Iterator[dict[str, Any]]:
     from fault_cases import CASES
     from fault_rig import Rig
 
-    rows = []
     for name, case in CASES.items():
         with tempfile.TemporaryDirectory() as folder:
             rig = Rig(Path(folder))
@@ -56,20 +57,17 @@ def on_a_clock() -> list[dict[str, Any]]:
                 outcome = rig.outcome(since, case.patience)
             finally:
                 rig.undo()
-        rows.append(
-            {
-                "fault": name,
-                "ends": "stopped, latched" if outcome.stopped else "goes on" if outcome.seconds is None else "rests",
-                "to zero velocity": "—" if outcome.seconds is None else f"{outcome.seconds * 1e3:.0f} ms",
-                "torque": f"on in {sum(outcome.torque_on)} of {len(outcome.torque_on)}",
-                "lost from the record": f"{outcome.unrecorded * 1e3:.0f} ms",
-                "message": outcome.message,
-            }
-        )
-    return rows
+        yield {
+            "fault": name,
+            "ends": "stopped, latched" if outcome.stopped else "goes on" if outcome.seconds is None else "rests",
+            "to zero velocity": "—" if outcome.seconds is None else f"{outcome.seconds * 1e3:.0f} ms",
+            "torque": f"on in {sum(outcome.torque_on)} of {len(outcome.torque_on)}",
+            "lost from the record": f"{outcome.unrecorded * 1e3:.0f} ms",
+            "message": outcome.message,
+        }
 
 
-def live(run: Path) -> list[dict[str, Any]]:
+def live(run: Path) -> Iterator[dict[str, Any]]:
     """Kill and hang the processes of a deployment on the emulated arm."""
 
     def send(process: str, number: int) -> Callable[[], None]:
@@ -85,7 +83,8 @@ def live(run: Path) -> list[dict[str, Any]]:
         "SIGTERM to the planner": send("planner", signal.SIGTERM),
         "SIGTERM to the supervisor": lambda: os.kill(os.getpid(), signal.SIGTERM),
     }
-    return [_strike(run, name, strike) for name, strike in strikes.items()]
+    for name, strike in strikes.items():
+        yield _strike(run, name, strike)
 
 
 def _child(name: str) -> int:
@@ -131,6 +130,8 @@ def _strike(run: Path, name: str, strike: Callable[[], None]) -> dict[str, Any]:
             except (RobotError, Interrupted) as error:
                 message = str(error)
             ended = time.monotonic()
+            if "struck" not in seen:
+                raise SystemExit(f"the deployment ended before {name}: {message}")
             time.sleep(1.0)
             seen["over"] = 1.0
             watcher.join(5)
