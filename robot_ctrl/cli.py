@@ -11,7 +11,7 @@ from pathlib import Path
 from hardware.errors import RobotError
 from robot_ctrl import __version__
 from robot_ctrl.commands import recordings, robots
-from robot_ctrl.commands.arguments import positive
+from robot_ctrl.commands.arguments import numbers, positive
 from robot_ctrl.errors import Interrupted, UserError
 from robot_ctrl.interruption import interruptible
 
@@ -78,6 +78,14 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("overrides", nargs="*", metavar="key=value", help="episodes=N or env_steps=N, to go further")
     command.set_defaults(command=_resume)
 
+    command = commands.add_parser("goal", help="plan to a goal picture")
+    command.add_argument("run", type=Path, metavar="RUN", help="a run of a task with goal pictures")
+    which = command.add_mutually_exclusive_group(required=True)
+    which.add_argument("--image", type=Path, metavar="PNG", help="the goal picture")
+    which.add_argument("--joints", type=numbers, metavar="Q1,Q2,...", help="a pose whose picture is drawn, rad")
+    command.add_argument("--seed", type=int, default=0, help="which start (default 0)")
+    command.set_defaults(command=_goal)
+
     robots.add_commands(commands)
     recordings.add_commands(commands)
 
@@ -118,6 +126,13 @@ def _evaluate(given: argparse.Namespace) -> int:
     from robot_ctrl.evaluation import evaluate
 
     print(evaluate(given.run, given.episodes, given.seed))
+    return 0
+
+
+def _goal(given: argparse.Namespace) -> int:
+    from robot_ctrl.goal import goal
+
+    print(goal(given.run, image=given.image, joints=given.joints, seed=given.seed))
     return 0
 
 

@@ -131,7 +131,7 @@ class Learner:
                     with shielded():
                         recorder.write_plan(plans_written[-1], plan_ms=self._controller.plan_seconds[-1] * 1e3)
                 every = config.learning.refit_every
-                if every and not exploring and result.steps % every == 0:
+                if every and not exploring and result.steps % every == 0 and result.steps < self._task.episode_steps:
                     with shielded():
                         recorder.flush()
                     self._fit(number, self._dataset.with_open_episode(path))

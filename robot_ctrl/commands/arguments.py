@@ -26,3 +26,12 @@ def positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{number} must be 1 or more")
     return number
+
+
+def numbers(text: str) -> list[float]:
+    """Numbers between commas; after ``--option=`` the first may be negative.
+
+    Raises:
+        ValueError: if one is no number.
+    """
+    return [float(part) for part in text.split(",")]
