@@ -22,6 +22,7 @@ import numpy as np
 from hardware.errors import StoppedError
 from hardware.fault_latch import FaultLatch
 from hardware.robot import Array, Observation
+from hardware.robot_file import make_twin
 from robot_ctrl import __version__
 from robot_ctrl.build import open_run
 from robot_ctrl.config import RunConfig
@@ -41,7 +42,7 @@ from robot_ctrl.realtime.learner_process import (
 from robot_ctrl.realtime.parts import fitted_checkpoint
 from robot_ctrl.realtime.planner_process import PlannerChannels, PlannerSettings, plan
 from robot_ctrl.realtime.rules import LatePlanRules
-from robot_ctrl.realtime.sources import Bounds, RobotSource, described
+from robot_ctrl.realtime.sources import Bounds, DescribedArm, RobotSource, described
 from robot_ctrl.realtime.supervisor import READY_SECONDS, StoppedByFault, StoppedOnRequest, Supervisor
 from robot_ctrl.run_folder import RunFolder
 from robot_ctrl.seeds import derive_seed
@@ -51,6 +52,9 @@ from robot_ctrl.tasks import make_task
 logger = logging.getLogger(__name__)
 _FROM_THE_ROBOT = ("joint_position", "joint_velocity", "qpos", "qvel", "command", "terminated", "reward", "truncated")
 MOVE_SECONDS = 60.0
+SAME_PLACE = 0.02
+"""m; how far a point of an arm's twin may be from the simulation's."""
+
 FIT_SECONDS = 300.0
 
 
@@ -164,6 +168,28 @@ def _check_joints(task: Task, source: RobotSource) -> None:
             f"{source.name} has the joints {', '.join(found)} and takes {modes[1]} commands; the run's task drives "
             f"{', '.join(wanted)} by {modes[0]} commands. Deploy a run that was trained for this robot."
         )
+    if isinstance(source, DescribedArm):
+        _check_shape(task, source)
+
+
+def _check_shape(task: Task, arm: DescribedArm) -> None:
+    """Arms of other lengths can have joints of the same names: their points must be where the simulation's are.
+
+    Raises:
+        RunError: if they are not.
+    """
+    twin = make_twin(arm.description)
+    if twin is None:
+        return
+    task.robot.connect()
+    simulated = task.robot.reset(0).values
+    sites = twin.site_positions(simulated["joint_position"])
+    for name in arm.description.points:
+        if name in simulated and (apart := float(np.linalg.norm(sites[name] - simulated[name]))) > SAME_PLACE:
+            raise RunError(
+                f"{arm.name}: its {name} is {apart:.3f} m from where the run's simulated arm has it in the same pose. "
+                f"Deploy a run that was trained for this robot, or correct 'twin' in its file."
+            )
 
 
 class _Deployment:

@@ -104,3 +104,8 @@ def test_a_latched_fault_keeps_every_deployment_out(run: Path, tmp_path: Path) -
 def test_a_run_for_other_joints_is_refused(run: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="Deploy a run that was trained for this robot"):
         deploy(run, "viperx", port="/dev/null", latch_folder=tmp_path)
+
+
+def test_a_run_for_an_arm_of_other_lengths_is_refused(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"koch: its gripper_tip is 0\.\d+ m from"):
+        deploy(run, "koch", port="/dev/null", latch_folder=tmp_path)
