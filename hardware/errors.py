@@ -67,3 +67,7 @@ class CameraError(RobotError):
 
 class RenderingUnavailableError(RuntimeError):
     """There is no OpenGL to draw with; callers may go on without pictures."""
+
+
+class PixelLostError(RobotError):
+    """A tracked pixel that left the picture, or has been hidden for too long."""
