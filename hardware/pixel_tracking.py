@@ -1,8 +1,9 @@
 """Follows a designated pixel through pictures to fractions of a pixel, and says when it is lost.
 
 The order of trust: pyramidal Lucas-Kanade that comes back to where it started (forward-backward check, Kalal et al.
-2010), the median of dense DIS flow around the point (Kroeger et al. 2016), and a search for the patch that was
-designated. Whatever is found must look like that patch: a track that slips onto a hand or the table is none.
+2010), the median of dense DIS flow around the point (Kroeger et al. 2016), and a search for what can be seen of the
+thing when a part of it is covered. A flow must end where the picture looks as it was designated: a track that slips
+onto a hand or the table is none.
 """
 
 from dataclasses import dataclass
@@ -28,8 +29,12 @@ LEAST_TEXTURE = 2e-3
 """Smallest eigenvalue of the gradients' covariance in a window that can be tracked (grey values in [0, 1])."""
 
 _PATCH = 15
-_SIMILAR, _FOUND, _SAME = 0.6, 0.7, 0.85
-"""Correlation with the designated patch: of a track that goes on, of one found by search, of one worth correcting."""
+_SIMILAR, _SAME = 0.6, 0.85
+"""Correlation with the designated patch: of a track that goes on, and of one worth correcting."""
+
+_THING, _FOUND, _DISTINCT, _ALIKE, _SMALLEST = 21, 0.35, 50.0, 40.0, 20
+"""Search: side of the square that the thing is cut from, how much of it must be seen, by how much its colour differs
+from what is around it and may differ from itself later (of 255, in RGB), and its fewest pixels."""
 
 _CORRECTION = 2
 
@@ -40,7 +45,7 @@ class TrackedPixel:
 
     Attributes:
         position: (2,) u to the right and v down, pixels; whole numbers are the centres of pixels.
-        confidence: correlation with the designated patch, in [0, 1]; 0 while the pixel is hidden.
+        confidence: how much looks as it was designated, in [0, 1]; 0 while the pixel is hidden.
         method: what found it; "held" is its last place while it is hidden.
     """
 
@@ -62,7 +67,7 @@ class PixelTracker:
         ValueError: if the pixel is outside the picture, or there is no texture to track around it.
     """
 
-    def __init__(self, picture: Picture, pixel: Array, *, patience: int = 10, reach: int = 16) -> None:
+    def __init__(self, picture: Picture, pixel: Array, *, patience: int = 20, reach: int = 16) -> None:
         pixel = np.asarray(pixel, dtype=np.float64)
         self._grey = _grey(picture)
         self._size = np.array([picture.shape[1], picture.shape[0]])
@@ -80,6 +85,7 @@ class PixelTracker:
         self._patch = cv2.getRectSubPix(picture, (_PATCH, _PATCH), _point(pixel))
         bell = cv2.getGaussianKernel(_PATCH, _PATCH / 4.0)
         self._weights = np.repeat((bell @ bell.T / bell.max() ** 2)[..., None], 3, axis=-1).astype(np.float32)
+        self._thing, self._mask = _cut(picture, pixel)
         self._position = pixel
         self._patience, self._reach = patience, reach
         self._hidden = 0
@@ -136,8 +142,14 @@ class PixelTracker:
         return np.asarray(self._position + np.median(window.reshape(-1, 2), axis=0), dtype=np.float64)
 
     def _searched(self, picture: Picture) -> TrackedPixel | None:
-        position, likeness = self._best(picture, self._position, self._reach)
-        return TrackedPixel(position, float(min(likeness, 1.0)), "search") if likeness >= _FOUND else None
+        """Where most of the thing can be seen: every pixel of it votes, so that a hand over a part does not matter."""
+        side = _THING + 2 * self._reach
+        region = cv2.getRectSubPix(picture, (side, side), _point(self._position)).astype(np.float32)
+        windows = np.lib.stride_tricks.sliding_window_view(region, (_THING, _THING), axis=(0, 1))[..., self._mask]
+        differences = np.linalg.norm(windows - self._thing.transpose(2, 0, 1)[:, self._mask], axis=2)
+        votes = np.exp(-np.square(differences / _ALIKE)).mean(-1)
+        position, share = self._peak(votes, self._position)
+        return TrackedPixel(position, share, "search") if share >= _FOUND else None
 
     def _corrected(self, picture: Picture, position: Array, likeness: float) -> tuple[Array, float]:
         """Takes back what a track has drifted, while the patch still looks as it was designated."""
@@ -146,17 +158,20 @@ class PixelTracker:
 
     def _best(self, picture: Picture, about: Array, reach: int) -> tuple[Array, float]:
         side = _PATCH + 2 * reach
-        region = cv2.getRectSubPix(picture, (side, side), _point(about))
-        scores = self._scores(region)
-        row, column = np.unravel_index(int(scores.argmax()), scores.shape)
+        scores = self._scores(cv2.getRectSubPix(picture, (side, side), _point(about)))
+        return self._peak(scores, about)
+
+    def _peak(self, scores: NDArray[np.float32], about: Array) -> tuple[Array, float]:
+        """Where scores (n, n) of whole-pixel shifts about a pixel are highest, to fractions of one, and how high."""
+        row, column = divmod(int(scores.argmax()), scores.shape[1])
         peak = np.array([column + _vertex(scores[row], column), row + _vertex(scores[:, column], row)])
-        position = about + peak - reach
+        position = about + peak - scores.shape[0] // 2
         return position, float(scores[row, column]) if self._inside(position) else -1.0
 
     def _likeness(self, picture: Picture, position: Array) -> float:
         return float(self._scores(cv2.getRectSubPix(picture, (_PATCH, _PATCH), _point(position)))[0, 0])
 
-    def _scores(self, region: Picture) -> NDArray[np.float32]:
+    def _scores(self, region: Any) -> NDArray[np.float32]:
         scores = cv2.matchTemplate(
             region.astype(np.float32), self._patch.astype(np.float32), cv2.TM_CCOEFF_NORMED, mask=self._weights
         )
@@ -171,6 +186,19 @@ def texture_at(picture: Picture, pixel: Array) -> float:
     eigenvalues = cv2.cornerMinEigenVal(_grey(picture).astype(np.float32) / 255.0, WINDOW, ksize=3)
     u, v = np.rint(pixel).astype(int)
     return float(eigenvalues[v, u])
+
+
+def _cut(picture: Picture, pixel: Array) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """The square (n, n, 3) around a pixel, and which of it (n, n) is the thing: what stands out and is connected."""
+    square = cv2.getRectSubPix(picture, (_THING, _THING), _point(pixel)).astype(np.float32)
+    edge = np.concatenate([square[0], square[-1], square[:, 0], square[:, -1]])
+    distinct = np.linalg.norm(square - np.median(edge, axis=0), axis=-1) > _DISTINCT
+    _, parts = cv2.connectedComponents(distinct.astype(np.uint8))
+    middle = parts[_THING // 2, _THING // 2]
+    mask = parts == middle
+    if middle == 0 or mask.sum() < _SMALLEST:
+        mask[:] = True
+    return square, mask
 
 
 def _vertex(scores: NDArray[np.float32], peak: int) -> float:

@@ -11,9 +11,10 @@ from hardware.robot import Array
 from robot_ctrl.build import load_controller
 from robot_ctrl.errors import RunError
 from robot_ctrl.goals.pixel_camera import PixelCamera
-from robot_ctrl.goals.pixel_page import PixelPage, Picture, drawn
+from robot_ctrl.goals.pixel_page import Picture, PixelPage, drawn
 from robot_ctrl.goals.pixel_record import PixelRecord, record_pixels
 from robot_ctrl.goals.pixel_robot import PIXEL_HEIGHT, PixelPushingArm
+from robot_ctrl.goals.pixel_task import PixelTask
 from robot_ctrl.loop import run_episode
 from robot_ctrl.run_folder import RunFolder
 from robot_ctrl.seeds import derive_seed
@@ -24,8 +25,6 @@ REACHED = 0.03
 
 _REACH = (0.12, 0.38)
 """How far from the arm's axis things can be pushed, m."""
-
-_PLACES = slice(11, 13)
 
 
 def goal_pixel(run: Path, *, pixel: tuple[float, float], to: tuple[float, float], seed: int = 0) -> str:
@@ -45,11 +44,11 @@ def goal_pixel(run: Path, *, pixel: tuple[float, float], to: tuple[float, float]
             no texture to track.
     """
     task, controller, safety = load_controller(run)
-    robot = task.robot
-    if not isinstance(robot, PixelPushingArm):
+    if not isinstance(task, PixelTask):
         raise RunError(
             f"{run} is a run of a task without tracked pixels; make one with `robot-ctrl run push-goal-pixel`."
         )
+    robot = task.robot
     reset_seed = derive_seed(seed, "goal", 0)
     robot.reset(reset_seed)
     start = robot.pictures[0]
@@ -65,8 +64,7 @@ def goal_pixel(run: Path, *, pixel: tuple[float, float], to: tuple[float, float]
         task, controller, safety, reset_seed=reset_seed, policy_seed=derive_seed(seed, "goal policy", 0)
     )
     states = np.stack([task.state(observation) for observation in result.observations])
-    model = controller.model
-    record = record_pixels(model, robot.camera, _PLACES, states, result.observations, controller.plans)
+    record = record_pixels(task.model, robot.camera, task.places, states, result.observations, controller.plans)
     verdict, reached = _verdict(record, robot, task.period)
     folder = RunFolder(_next_folder(run / "goals"))
     folder.path.mkdir()

@@ -1,33 +1,27 @@
 """Push a thing by its pixel: what the camera's tracker says replaces the puck's place, which nobody tells the robot."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from hardware.robot import Observation
 from robot_ctrl.action_scale import ActionScale
 from robot_ctrl.goals.pixel_robot import PIXEL_HEIGHT, PixelPushingArm
+from robot_ctrl.goals.pixel_task import PixelTask
 from robot_ctrl.task import Array
 from robot_ctrl.tasks.arm_push import ArmPush
 from robot_ctrl.tasks.arm_reach import arm_columns
-
-if TYPE_CHECKING:
-    import torch
-
-    from robot_ctrl.dataset import Experience
-    from robot_ctrl.episodes import Episode
 
 ARRIVED = 0.03
 """An episode succeeds if the puck ends within this distance of where the goal pixel shows, m."""
 
 
-class PushGoalPixel(ArmPush):
+class PushGoalPixel(PixelTask, ArmPush):
     """Push a puck 8 to 15 cm by its tracked pixel to a goal pixel, with a simulated arm (success within 3 cm)."""
 
     defaults: ClassVar[dict[str, Any]] = ArmPush.defaults
-
-    robot: PixelPushingArm
+    places: ClassVar[slice] = slice(11, 13)
 
     def __init__(
         self, *, episode_steps: int = 100, speed: float = 1.0, control_rate: float = 20.0, picture_size: int = 128
@@ -58,23 +52,6 @@ class PushGoalPixel(ArmPush):
         seen_tip = [np.hypot(tip[0], tip[1]), np.arctan2(tip[1], tip[0]), tip[2]]
         rates = [rate @ outwards, rate @ [-outwards[1], outwards[0]]]
         return arm_columns(observation, np.array([*seen_tip, np.hypot(*place), bearing, *rates]))
-
-    def place(self, pixel: Array) -> Array:
-        """Where on the table a pixel (..., 2) shows something of the puck's height: x and y (..., 2), m."""
-        return self.robot.camera.on_plane(pixel, PIXEL_HEIGHT)
-
-    def goal(self, observation: Observation) -> Array:
-        """Where the goal pixel is, in the plane."""
-        return self.place(observation.values["goal_pixel"])
-
-    def experience(self, episode: "Episode", number: int, device: "torch.device") -> "Experience":
-        """The transitions between observations in which the pixel was seen."""
-        from robot_ctrl.dataset import transitions_of
-
-        transitions = transitions_of(self, episode, number, device)
-        seen = np.array([observation.values["pixel_confidence"] > 0 for observation in episode.observations])
-        steps = len(transitions)
-        return transitions[np.flatnonzero(seen[:steps] & seen[1 : steps + 1])]
 
     def success(self, observations: Sequence[Observation]) -> bool:
         """Whether the pixel was not lost and the puck ended within 3 cm of the goal."""
