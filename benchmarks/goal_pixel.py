@@ -4,7 +4,7 @@
     python benchmarks/goal_pixel.py --seeds 0 1
 
 Runs live in benchmarks/work/goal-pixel/, which can be deleted. benchmarks/results/push-goal-pixel.csv holds every
-held-out trial, also of trials cut short: they are written seed by seed.
+held-out trial; it is written after every seed.
 """
 
 import argparse
