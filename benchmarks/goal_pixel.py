@@ -18,7 +18,6 @@ from pathlib import Path
 HERE = Path(__file__).parent
 WORK = HERE / "work" / "goal-pixel"
 RESULTS = HERE / "results" / "push-goal-pixel.csv"
-TASK = HERE.parent / "robot_ctrl" / "tasks" / "push_goal_pixel.py"
 
 
 def main() -> None:
@@ -36,7 +35,7 @@ def _run(seed: int, trials: int) -> None:
     folder = WORK / f"seed{seed}"
     if not (folder / "config.yaml").exists():
         settings = [f"seed={seed}", f"run_dir={folder}", "threads=1", "learning.show_episodes=0"]
-        _call("run", f"{TASK}:PushGoalPixel", *settings)
+        _call("run", "push-goal-pixel", *settings)
     elif not (folder / "report.html").exists():
         _call("resume", str(folder))
     if not (folder / "evaluation.json").exists():

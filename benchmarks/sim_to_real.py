@@ -44,6 +44,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--before", type=int, default=40, help="trials before learning, of each seed")
     parser.add_argument("--after", type=int, default=40, help="trials after learning, of each seed")
+    parser.add_argument("--payload", type=float, default=PLANT.payload, help="kg in the gripper")
     parser.add_argument("--latency", type=float, default=0.04, help="s that a plan takes in virtual time")
     parser.add_argument("--iterations", type=int, help="of the planner, where the run's are too many")
     parser.add_argument("--real-time", action="store_true")
@@ -83,7 +84,7 @@ class Arm:
         self.task.robot.connect()
         self.clock = VirtualClock()
         description = described(given.robot, model_rate=1 / self.task.period).description
-        port: Any = emulate_in_memory(description, self.clock, plant=PLANT, seed=seed)
+        port: Any = emulate_in_memory(description, self.clock, plant=replace(PLANT, payload=given.payload), seed=seed)
         source = DescribedArm(description, port)
         self.robot = source.open(self.clock)
         self.robot.connect()
@@ -188,9 +189,9 @@ def _real_time(given: argparse.Namespace, seed: int, folder: Path) -> Iterator[d
     from robot_ctrl.deploy import deploy
     from robot_ctrl.run_folder import RunFolder
 
-    run = folder / "run"
+    run, plant = folder / "run", replace(PLANT, payload=given.payload)
     shutil.copytree(given.run, run, ignore=shutil.ignore_patterns("deployments"))
-    with emulated_arm(folder, Path(given.robot), rate=40.0, plant=PLANT, seed=seed) as (_, source):
+    with emulated_arm(folder, Path(given.robot), rate=40.0, plant=plant, seed=seed) as (_, source):
         for phase, episodes, learn in (
             ("before", given.before, False),
             ("learning", LEARNING_EPISODES, True),

@@ -8,7 +8,7 @@ import models.registry
 import planners.registry
 from robot_ctrl.tasks import TASKS
 
-_ROBOTS = {"so101": "hardware.arms.so101:so101", "so101-push": "hardware.arms.so101:so101_push"}
+_ROBOTS = Path(__file__).parents[1] / "hardware" / "robots"
 
 _OPEN = (
     ("dmc:domain-task", "any dm_control task, for example dmc:walker-walk; its reward is learned."),
@@ -26,11 +26,22 @@ def catalogue() -> str:
     """Tasks, robots, models and planners as a table."""
     sections = {
         "Tasks": [*_documented(TASKS), *_OPEN],
-        "Robots": _documented(_ROBOTS),
+        "Robots": [*_robots(), ("my_robot.yaml", "an arm of your own; see docs/servo-arms.md.")],
         "Models": models.registry.descriptions().items(),
         "Planners": planners.registry.descriptions().items(),
     }
     return "\n\n".join(f"{title}\n{_table(rows)}" for title, rows in sections.items())
+
+
+def _robots() -> list[tuple[str, str]]:
+    """The packaged robots, with the first sentence of the comment that opens each file."""
+    return [
+        (
+            path.stem,
+            path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ").partition(". ")[0].rstrip(".") + ".",
+        )
+        for path in sorted(_ROBOTS.glob("*.yaml"))
+    ]
 
 
 def _documented(places: dict[str, str]) -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from hardware.errors import RobotError
 from robot_ctrl import __version__
 from robot_ctrl.commands import recordings, robots
-from robot_ctrl.commands.arguments import numbers, positive
+from robot_ctrl.commands.arguments import numbers, pixel, positive
 from robot_ctrl.errors import Interrupted, UserError
 from robot_ctrl.interruption import interruptible
 
@@ -78,11 +78,13 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("overrides", nargs="*", metavar="key=value", help="episodes=N or env_steps=N, to go further")
     command.set_defaults(command=_resume)
 
-    command = commands.add_parser("goal", help="plan to a goal picture")
-    command.add_argument("run", type=Path, metavar="RUN", help="a run of a task with goal pictures")
+    command = commands.add_parser("goal", help="plan to a goal picture, or move what is at a pixel")
+    command.add_argument("run", type=Path, metavar="RUN", help="a run of a task with goal pictures or goal pixels")
     which = command.add_mutually_exclusive_group(required=True)
     which.add_argument("--image", type=Path, metavar="PNG", help="the goal picture")
     which.add_argument("--joints", type=numbers, metavar="Q1,Q2,...", help="a pose whose picture is drawn, rad")
+    which.add_argument("--pixel", type=pixel, metavar="U,V", help="what to move; with --to")
+    command.add_argument("--to", type=pixel, metavar="U,V", help="where the pixel is to go")
     command.add_argument("--seed", type=int, default=0, help="which start (default 0)")
     command.set_defaults(command=_goal)
 
@@ -130,6 +132,13 @@ def _evaluate(given: argparse.Namespace) -> int:
 
 
 def _goal(given: argparse.Namespace) -> int:
+    if (given.pixel is None) != (given.to is None):
+        raise UserError("goal: --pixel says what to move and --to where: give both, or neither.")
+    if given.pixel is not None:
+        from robot_ctrl.goal_pixel import goal_pixel
+
+        print(goal_pixel(given.run, pixel=given.pixel, to=given.to, seed=given.seed))
+        return 0
     from robot_ctrl.goal import goal
 
     print(goal(given.run, image=given.image, joints=given.joints, seed=given.seed))

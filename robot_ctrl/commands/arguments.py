@@ -35,3 +35,16 @@ def numbers(text: str) -> list[float]:
         ValueError: if one is no number.
     """
     return [float(part) for part in text.split(",")]
+
+
+def pixel(text: str) -> tuple[float, float]:
+    """A place in a picture: columns from the left, rows from the top.
+
+    Raises:
+        ArgumentTypeError: if these are not two numbers.
+        ValueError: if one is no number.
+    """
+    place = numbers(text)
+    if len(place) != 2:
+        raise argparse.ArgumentTypeError(f"{text!r}: give two numbers, U,V")
+    return place[0], place[1]
