@@ -430,6 +430,7 @@ def control(settings: ControlSettings, channels: ControlChannels) -> None:
         logger.exception("the control loop failed")
     finally:
         _release(robot)
+        gc.unfreeze()
 
 
 def _raise_priority() -> None:
