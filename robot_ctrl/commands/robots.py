@@ -55,6 +55,7 @@ def add_commands(commands: Any) -> None:
     command = add("calibrate", _calibrate, "measure an arm's zeros and ranges, guided, joint by joint")
     robot(command)
     command.add_argument("--again", action="store_true", help="measure joints anew that are done")
+    command.add_argument("--camera", metavar="NAME", help="calibrate this camera of its file instead, with a board")
 
     command = add("teleop", _teleop, "drive a robot from the keyboard or with a leader arm, and record it")
     robot(command)
@@ -111,6 +112,11 @@ def _doctor(given: argparse.Namespace) -> int:
 
 
 def _calibrate(given: argparse.Namespace) -> int:
+    if given.camera is not None:
+        from robot_ctrl.calibrate_camera import calibrate_camera
+
+        print(calibrate_camera(given.robot, given.camera))
+        return 0
     from robot_ctrl.calibrate import calibrate
 
     print(calibrate(given.robot, given.port, again=given.again))
