@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hardware.arms.so101 import so101
+from hardware.arms.reaching import reaching_arm
 from hardware.clock import VirtualClock
 from hardware.robot import Array, Observation
 from hardware.safety import SafetyFilter
@@ -129,7 +129,7 @@ def run_trial(run: Path, variant: str, latency: float, trial: int) -> tuple[floa
     clock = VirtualClock()
     task.robot.connect()
     task.robot.reset(derive_seed(0, "latency", trial))
-    robot = so101(control_rate=RATE, clock=clock)
+    robot = reaching_arm("so101", control_rate=RATE, clock=clock)
     robot.connect()
     robot.set_state(task.robot.get_state())
     control = ControlTick(

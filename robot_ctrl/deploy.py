@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 
 from hardware.errors import StoppedError
-from hardware.fault_latch import FaultLatch
 from hardware.robot import Array, Observation
 from hardware.robot_file import make_twin
 from robot_ctrl import __version__
@@ -30,6 +29,7 @@ from robot_ctrl.episodes import Episode, read_episode
 from robot_ctrl.errors import Interrupted, RunError
 from robot_ctrl.realtime.control_process import ControlSettings, EpisodeTiming, GoTo, RunEpisode
 from robot_ctrl.realtime.display import Display
+from robot_ctrl.realtime.driving import MOVE_SECONDS, refuse_while_latched
 from robot_ctrl.realtime.exploration import Caution
 from robot_ctrl.realtime.learner_process import (
     LearnerChannels,
@@ -51,7 +51,6 @@ from robot_ctrl.tasks import make_task
 
 logger = logging.getLogger(__name__)
 _FROM_THE_ROBOT = ("joint_position", "joint_velocity", "qpos", "qvel", "command", "terminated", "reward", "truncated")
-MOVE_SECONDS = 60.0
 SAME_PLACE = 0.02
 """m; how far a point of an arm's twin may be from the simulation's."""
 
@@ -128,20 +127,6 @@ def deploy(
             caution=caution or Caution(),
         )
         return deployment.carry_out(settings, planner, episodes, park=park)
-
-
-def refuse_while_latched(robot: str, folder: Path | None = None) -> None:
-    """Refuse to move a robot that was stopped by a fault.
-
-    Raises:
-        StoppedError: while a fault is latched.
-    """
-    fault = FaultLatch(robot, folder).read()
-    if fault is not None:
-        raise StoppedError(
-            f"{robot} was stopped ({fault.since}): {fault.reason}. Remove the cause, then "
-            f"`robot-ctrl reset-fault {robot}`."
-        )
 
 
 def learned_bounds(run: RunFolder, speed: float) -> Bounds:

@@ -4,13 +4,12 @@ from pathlib import Path
 
 import numpy as np
 
-from hardware.errors import StoppedError
 from robot_ctrl.action_scale import ActionScale
-from robot_ctrl.deploy import MOVE_SECONDS, refuse_while_latched
-from robot_ctrl.errors import Interrupted, UserError
+from robot_ctrl.errors import UserError
 from robot_ctrl.realtime.control_process import ControlSettings, GoTo
+from robot_ctrl.realtime.driving import MOVE_SECONDS, ending_at_rest, refuse_while_latched
 from robot_ctrl.realtime.sources import RobotSource, described
-from robot_ctrl.realtime.supervisor import READY_SECONDS, StoppedByFault, StoppedOnRequest, Supervisor
+from robot_ctrl.realtime.supervisor import READY_SECONDS, Supervisor
 
 
 def park(
@@ -36,16 +35,8 @@ def park(
     refuse_while_latched(source.name, latch_folder)
     period = 1 / source.spec.control_rate
     settings = ControlSettings(source, ActionScale.delta(source.spec, speed, period), period, latch=latch_folder)
-    with Supervisor(settings) as supervisor:
-        try:
-            supervisor.start_control()
-            supervisor.wait_for(lambda now: now.control.ticks > 0, READY_SECONDS, "connecting the robot")
-            supervisor.carry_out(lambda order: GoTo(order, np.array(pose), speed), MOVE_SECONDS, "parking")
-        except StoppedByFault as fault:
-            raise StoppedError(
-                f"{source.name} was stopped: {fault}. Remove the cause, then `robot-ctrl reset-fault {source.name}`."
-            ) from None
-        except StoppedOnRequest as request:
-            supervisor.come_to_rest("asked to stop")
-            raise Interrupted(request.number) from None
+    with Supervisor(settings) as supervisor, ending_at_rest(supervisor, source.name):
+        supervisor.start_control()
+        supervisor.wait_for(lambda now: now.control.ticks > 0, READY_SECONDS, "connecting the robot")
+        supervisor.carry_out(lambda order: GoTo(order, np.array(pose), speed), MOVE_SECONDS, "parking")
     return f"{source.name} is parked."

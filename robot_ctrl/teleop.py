@@ -13,15 +13,13 @@ from typing import Protocol
 import numpy as np
 
 from hardware.clock import MonotonicClock
-from hardware.errors import StoppedError
 from hardware.robot import Array, Observation
 from hardware.robot_file import load_description, make_robot
 from planners.plan import Plan
 from robot_ctrl.action_scale import ActionScale
-from robot_ctrl.deploy import MOVE_SECONDS, refuse_while_latched
-from robot_ctrl.errors import Interrupted
 from robot_ctrl.keyboard import Keys, pressed_keys
 from robot_ctrl.realtime.control_process import ControlSettings, GoTo, RunEpisode, Stop
+from robot_ctrl.realtime.driving import MOVE_SECONDS, ending_at_rest, refuse_while_latched
 from robot_ctrl.realtime.planning_messages import EpisodePlan, Seen
 from robot_ctrl.realtime.schedule import PlanFrom
 from robot_ctrl.realtime.sources import RobotSource, described
@@ -29,8 +27,6 @@ from robot_ctrl.realtime.supervisor import (
     READY_SECONDS,
     STOP_SECONDS,
     Statuses,
-    StoppedByFault,
-    StoppedOnRequest,
     Supervisor,
 )
 from robot_ctrl.teleoperation import KEYS, KeyboardPolicy, LeaderPolicy
@@ -128,28 +124,21 @@ def teleop(
             driver = _Led(_led_by(leader, leader_port, source, stack), keyboard)
         supervisor = stack.enter_context(Supervisor(settings))
         supervisor.watched = Hands(driver, scale, 1 / rate, supervisor).look
-        try:
-            supervisor.start_recorder()
-            supervisor.start_control()
-            supervisor.wait_for(lambda now: now.control.ticks > 0, READY_SECONDS, "connecting the robot")
-            print(_help(source, leader), flush=True)
-            metadata = {"robot": source.name, "driven by": leader or "keyboard"}
-            steps = round(seconds * rate)
-            number = supervisor.give(lambda order: RunEpisode(order, 0, steps, {}, path, metadata))
-            supervisor.wait_for(
-                lambda now: keyboard.done or (now.control.order == number and now.control.done),
-                seconds + MOVE_SECONDS,
-                "the episode",
-            )
-            supervisor.carry_out(lambda order: Stop(order, "ended by hand", fault=False), STOP_SECONDS, "braking")
-            supervisor.wait_for(lambda now: now.recorder.closed >= 0, MOVE_SECONDS, "closing the recording")
-        except StoppedByFault as fault:
-            raise StoppedError(
-                f"{source.name} was stopped: {fault}. Remove the cause, then `robot-ctrl reset-fault {source.name}`."
-            ) from None
-        except StoppedOnRequest as request:
-            supervisor.come_to_rest("asked to stop")
-            raise Interrupted(request.number) from None
+        stack.enter_context(ending_at_rest(supervisor, source.name))
+        supervisor.start_recorder()
+        supervisor.start_control()
+        supervisor.wait_for(lambda now: now.control.ticks > 0, READY_SECONDS, "connecting the robot")
+        print(_help(source, leader), flush=True)
+        metadata = {"robot": source.name, "driven by": leader or "keyboard"}
+        steps = round(seconds * rate)
+        number = supervisor.give(lambda order: RunEpisode(order, 0, steps, {}, path, metadata))
+        supervisor.wait_for(
+            lambda now: keyboard.done or (now.control.order == number and now.control.done),
+            seconds + MOVE_SECONDS,
+            "the episode",
+        )
+        supervisor.carry_out(lambda order: Stop(order, "ended by hand", fault=False), STOP_SECONDS, "braking")
+        supervisor.wait_for(lambda now: now.recorder.closed >= 0, MOVE_SECONDS, "closing the recording")
         pose = source.spec.park_pose
         if source.safe_policy == "park" and pose is not None:
             supervisor.carry_out(lambda order: GoTo(order, np.array(pose), speed / 2), MOVE_SECONDS, "parking")

@@ -1,9 +1,11 @@
 """The packaged arms in simulation, each with a marker to reach for, as their robot files describe them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from hardware.clock import Clock
 from hardware.mujoco_robot import MujocoRobot, ResetFunction
+from hardware.robot import CameraSpec
 from hardware.robot_file import load_description
 
 _MODELS = Path(__file__).parent
@@ -13,6 +15,7 @@ def reaching_arm(
     name: str,
     *,
     control_rate: float = 25.0,
+    cameras: Sequence[CameraSpec] = (),
     on_reset: ResetFunction | None = None,
     clock: Clock | None = None,
 ) -> MujocoRobot:
@@ -24,6 +27,7 @@ def reaching_arm(
     Args:
         name: of the robot's file: so101, koch or viperx.
         control_rate: commands per second, Hz.
+        cameras: of "workspace" and "overhead", those whose pictures go into observations.
         on_reset: draws the start, from the pose "ready" on.
         clock: the clock to advance; a VirtualClock of its own if None.
 
@@ -37,6 +41,7 @@ def reaching_arm(
         velocity_limit=[joint.velocity or float("inf") for joint in spec.joints],
         park_pose=spec.park_pose,
         points={"gripper_tip": "site:gripper_tip", "target": "body:target"},
+        cameras=cameras,
         keyframe="ready",
         on_reset=on_reset,
         clock=clock,

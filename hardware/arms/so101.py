@@ -1,4 +1,4 @@
-"""A six-joint arm of the SO-101 class in simulation: for reaching, and for pushing a puck.
+"""A six-joint arm of the SO-101 class in simulation that pushes a puck, and numbers of that arm.
 
 Joint names are LeRobot's. Kinematics and limits follow the published design; masses, friction and gains are
 plausible for its STS3215 servos and are not identified from a physical arm.
@@ -34,36 +34,6 @@ PARK_POSE = (0.0, -1.70, 1.60, 0.80, 0.0, 0.0)
 """Folded over the base, where the arm rests when its torque is cut, rad."""
 
 _MODELS = Path(__file__).parent
-
-
-def so101(
-    *,
-    control_rate: float = 25.0,
-    cameras: Sequence[CameraSpec] = (),
-    on_reset: ResetFunction | None = None,
-    clock: Clock | None = None,
-) -> MujocoRobot:
-    """The arm alone, with position targets for all six joints and a marker ``target`` to reach for.
-
-    Observations hold ``gripper_tip`` (3,) beside what every MujocoRobot's hold.
-
-    Args:
-        control_rate: commands per second, Hz.
-        cameras: of "workspace" and "overhead", those whose pictures go into observations.
-        on_reset: draws the start, from the pose "ready" on.
-        clock: the clock to advance; a VirtualClock of its own if None.
-    """
-    return MujocoRobot(
-        _MODELS / "so101.xml",
-        control_rate=control_rate,
-        velocity_limit=SPEED_LIMIT,
-        park_pose=PARK_POSE,
-        points={"gripper_tip": "site:gripper_tip", "target": "body:target"},
-        cameras=cameras,
-        keyframe="ready",
-        on_reset=on_reset,
-        clock=clock,
-    )
 
 
 def so101_push(

@@ -155,15 +155,15 @@ class SimulatedArm:
     @property
     def spec(self) -> RobotSpec:
         """The simulated arm's limits."""
-        from hardware.arms.so101 import so101
+        from hardware.arms.reaching import reaching_arm
 
-        return so101(control_rate=self.control_rate).spec
+        return reaching_arm("so101", control_rate=self.control_rate).spec
 
     def open(self, clock: Clock) -> Robot:
         """The robot, not connected."""
-        from hardware.arms.so101 import so101
+        from hardware.arms.reaching import reaching_arm
 
-        return so101(control_rate=self.control_rate, clock=_Unwaiting(clock))
+        return reaching_arm("so101", control_rate=self.control_rate, clock=_Unwaiting(clock))
 
     def filter(
         self, robot: Robot, clock: Clock, bounds: Bounds | None = None, trust: Callable[[], float] = lambda: 1.0

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from hardware.arms.so101 import so101
+from hardware.arms.reaching import reaching_arm
 from hardware.camera import Frame, FreezeDetector, RenderedCamera, VideoCamera
 from hardware.camera_robot import CameraRobot
 from hardware.clock import VirtualClock
@@ -154,7 +154,7 @@ def test_stillness_of_both_or_motion_of_both_is_fine(still: str) -> None:
 
 
 def test_pictures_join_the_observation_and_a_frozen_camera_stops_the_robot() -> None:
-    robot = so101()
+    robot = reaching_arm("so101")
     shade = [0]
 
     def draw() -> np.ndarray:
@@ -184,7 +184,7 @@ def test_pictures_join_the_observation_and_a_frozen_camera_stops_the_robot() -> 
 
 
 def test_two_cameras_of_one_name_are_refused() -> None:
-    robot = so101()
+    robot = reaching_arm("so101")
     twice = [RenderedCamera(SPEC, lambda: picture(0), robot.clock)] * 2
     with pytest.raises(ValueError, match="share a name"):
         CameraRobot(robot, twice)

@@ -4,7 +4,7 @@ import mujoco
 import numpy as np
 import pytest
 
-from hardware.arms.so101 import so101
+from hardware.arms.reaching import reaching_arm
 from hardware.randomisation import LookRandomiser
 
 LOOKS = ("light_pos", "light_diffuse", "light_ambient", "geom_rgba", "mat_rgba", "cam_pos", "cam_quat", "cam_fovy")
@@ -17,7 +17,7 @@ def fields(model: Any) -> dict[str, np.ndarray]:
 
 
 def test_a_draw_changes_looks_within_their_ranges_and_nothing_else() -> None:
-    model = so101().model
+    model = reaching_arm("so101").model
     before = fields(model)
     LookRandomiser(model, light=0.3, colour=0.1, camera_position=0.01, camera_angle=0.02, field_of_view=0.03).draw(
         np.random.default_rng(0)
@@ -35,7 +35,7 @@ def test_a_draw_changes_looks_within_their_ranges_and_nothing_else() -> None:
 
 
 def test_draws_do_not_add_up_and_restore_brings_the_own_look_back() -> None:
-    model = so101().model
+    model = reaching_arm("so101").model
     before = fields(model)
     looks = LookRandomiser(model)
     for seed in range(50):
@@ -49,4 +49,4 @@ def test_draws_do_not_add_up_and_restore_brings_the_own_look_back() -> None:
 
 def test_a_negative_range_is_refused() -> None:
     with pytest.raises(ValueError, match=r"colour is -0\.1"):
-        LookRandomiser(so101().model, colour=-0.1)
+        LookRandomiser(reaching_arm("so101").model, colour=-0.1)

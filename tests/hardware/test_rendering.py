@@ -121,9 +121,9 @@ def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str
 def test_without_opengl_there_is_a_clear_error_and_the_robot_goes_on() -> None:
     code = """
 import numpy as np
-from hardware.arms.so101 import so101
+from hardware.arms.reaching import reaching_arm
 from hardware.errors import RenderingUnavailableError
-robot = so101()
+robot = reaching_arm("so101")
 robot.connect()
 try:
     robot.render()
@@ -145,7 +145,7 @@ def test_the_users_choice_of_opengl_stands() -> None:
 
 
 def test_drawing_works_where_mujoco_was_imported_first() -> None:
-    code = "import mujoco; from hardware.arms.so101 import so101; r = so101(); r.connect()\n"
+    code = "import mujoco; from hardware.arms.reaching import reaching_arm; r = reaching_arm('so101'); r.connect()\n"
     code += "print(r.render().std())"
     done = run_python(code)
     assert done.returncode == 0, done.stderr
@@ -153,6 +153,7 @@ def test_drawing_works_where_mujoco_was_imported_first() -> None:
 
 
 def test_an_open_renderer_does_not_complain_at_exit() -> None:
-    code = "from hardware.arms.so101 import so101; r = so101(); r.connect(); r.render(width=32, height=24)"
+    code = "from hardware.arms.reaching import reaching_arm; r = reaching_arm('so101'); r.connect(); "
+    code += "r.render(width=32, height=24)"
     done = run_python(code)
     assert (done.returncode, done.stderr) == (0, "")

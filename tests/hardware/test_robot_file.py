@@ -7,7 +7,8 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from hardware.arms.so101 import PARK_POSE, SERVO_IDS, SPEED_LIMIT, so101
+from hardware.arms.reaching import reaching_arm
+from hardware.arms.so101 import PARK_POSE, SERVO_IDS, SPEED_LIMIT
 from hardware.errors import RobotFileError
 from hardware.mujoco_robot import MujocoRobot
 from hardware.robot_file import RobotDescription, load_description, make_robot, make_twin, robots
@@ -33,7 +34,7 @@ def written(tmp_path: Path, **changes: object) -> Path:
 
 
 def test_the_so101_is_the_simulated_one() -> None:
-    description, simulated = load_description("so101"), so101().spec
+    description, simulated = load_description("so101"), reaching_arm("so101").spec
     assert {joint.name: joint.id for joint in description.joints} == dict(SERVO_IDS)
     assert description.park_pose == PARK_POSE
     for ours, theirs in zip(description.spec.joints, simulated.joints, strict=True):

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hardware.arms.so101 import so101, so101_push
+from hardware.arms.reaching import reaching_arm
+from hardware.arms.so101 import so101_push
 from hardware.clock import VirtualClock
 from hardware.dm_control_robot import DmControlRobot
 from hardware.errors import CommandRefusedError, NotConnectedError, StoppedError
@@ -21,7 +22,7 @@ def _scatter(model: Any, data: Any, rng: np.random.Generator) -> None:
 
 
 ROBOTS: dict[str, Callable[[], Simulation]] = {
-    "so101": so101,
+    "so101": lambda: reaching_arm("so101"),
     "so101_push": lambda: so101_push(on_reset=_scatter),
     "reacher": lambda: DmControlRobot("reacher", "easy", action_repeat=2),
     "finger": lambda: DmControlRobot("finger", "turn_hard"),
@@ -128,7 +129,7 @@ def test_a_command_advances_the_clock_by_one_period(robot: Simulation) -> None:
 
 def test_robots_can_share_a_clock() -> None:
     clock = VirtualClock(10.0)
-    robot = so101(clock=clock)
+    robot = reaching_arm("so101", clock=clock)
     robot.connect()
     robot.send_action(robot.get_observation().values["command"])
     assert clock.now() == pytest.approx(10.04)

@@ -1,10 +1,13 @@
 """Our own arm: its kinematics, its limits, and that it stays in one piece."""
 
+from functools import partial
+
 import mujoco
 import numpy as np
 import pytest
 
-from hardware.arms.so101 import PARK_POSE, PUSHING_JOINTS, SERVO_IDS, so101, so101_push
+from hardware.arms.reaching import reaching_arm
+from hardware.arms.so101 import PARK_POSE, PUSHING_JOINTS, SERVO_IDS, so101_push
 from hardware.mujoco_robot import MujocoRobot
 from hardware.safety import SafetyFilter
 
@@ -31,14 +34,14 @@ def forward_kinematics(pan: float, lift: float, elbow: float, wrist: float) -> n
 
 @pytest.mark.parametrize("pose", [(0, 0, 0, 0), (0.7, -0.4, 0.9, 0.5), (-1.5, 1.2, -1.0, 1.4), (1.9, -1.7, 1.6, -1.6)])
 def test_the_tip_is_where_the_link_lengths_say(pose: tuple[float, ...]) -> None:
-    robot = so101(on_reset=lambda model, data, rng: data.qpos.__setitem__(slice(0, 4), pose))
+    robot = reaching_arm("so101", on_reset=lambda model, data, rng: data.qpos.__setitem__(slice(0, 4), pose))
     robot.connect()
     tip = robot.get_observation().values["gripper_tip"]
     np.testing.assert_allclose(tip, forward_kinematics(*pose), atol=1e-12)
 
 
 def test_the_spec_of_the_arm() -> None:
-    spec = so101().spec
+    spec = reaching_arm("so101").spec
     assert tuple(joint.name for joint in spec.joints) == tuple(SERVO_IDS)
     assert list(SERVO_IDS.values()) == [1, 2, 3, 4, 5, 6]
     limits = [(-1.92, 1.92), (-1.745, 1.745), (-1.69, 1.69), (-1.658, 1.658), (-2.74, 2.84), (-0.17, 1.745)]
@@ -52,7 +55,7 @@ def test_the_spec_of_the_arm() -> None:
     assert tuple(joint.name for joint in so101_push().spec.joints) == PUSHING_JOINTS
 
 
-@pytest.mark.parametrize("make", [so101, so101_push])
+@pytest.mark.parametrize("make", [partial(reaching_arm, "so101"), so101_push])
 @pytest.mark.parametrize("hold", [1, 15])
 def test_the_arm_survives_random_commands_at_the_speed_limit(make, hold: int) -> None:  # type: ignore[no-untyped-def]
     robot: MujocoRobot = make()
@@ -75,7 +78,7 @@ def test_the_arm_survives_random_commands_at_the_speed_limit(make, hold: int) ->
     assert not any(warning.number for warning in robot.data.warning)
 
 
-@pytest.mark.parametrize("make", [so101, so101_push])
+@pytest.mark.parametrize("make", [partial(reaching_arm, "so101"), so101_push])
 def test_the_arm_holds_its_pose_against_gravity(make) -> None:  # type: ignore[no-untyped-def]
     robot: MujocoRobot = make()
     robot.connect()
@@ -88,7 +91,7 @@ def test_the_arm_holds_its_pose_against_gravity(make) -> None:  # type: ignore[n
 
 
 def test_the_arm_rests_in_its_park_pose() -> None:
-    robot = so101()
+    robot = reaching_arm("so101")
     robot.connect()
     safety = SafetyFilter(robot.spec)
     for _ in range(60):

@@ -6,7 +6,8 @@ import mujoco
 import numpy as np
 import pytest
 
-from hardware.arms.so101 import PARK_POSE, SERVO_IDS, so101
+from hardware.arms.reaching import reaching_arm
+from hardware.arms.so101 import PARK_POSE, SERVO_IDS
 from hardware.robot import Array
 from hardware.robot_file import load_description
 from hardware.twin import KinematicTwin, Margins, Sphere, Workspace
@@ -17,12 +18,12 @@ READY = np.array([0.0, -0.65, 0.75, 0.50, 0.0, 0.20])
 
 def poses(count: int, seed: int = 0) -> Array:
     """Random joint positions within limits."""
-    low, high = so101().spec.command_limits
+    low, high = reaching_arm("so101").spec.command_limits
     return np.random.default_rng(seed).uniform(low, high, (count, 6))
 
 
 def test_sites_are_where_the_simulation_has_them() -> None:
-    robot = so101()
+    robot = reaching_arm("so101")
     robot.connect()
     twin = KinematicTwin("so101", JOINTS)
     for pose in poses(10):

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hardware.arms.so101 import so101
+from hardware.arms.reaching import reaching_arm
 from hardware.clock import VirtualClock
 from hardware.errors import StoppedError
 from hardware.fault_latch import FaultLatch
-from hardware.robot import Observation
+from hardware.robot import Observation, RobotSpec
 from hardware.safety import SafetyFilter
 from robot_ctrl import teleop as module
 from robot_ctrl.action_scale import ActionScale
@@ -54,7 +54,7 @@ class Wish:
 
 def test_control_goes_where_the_hands_point_and_stays_there(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = VirtualClock()
-    robot = so101(control_rate=100.0, clock=clock)
+    robot = reaching_arm("so101", control_rate=100.0, clock=clock)
     robot.connect()
     start = robot.get_observation().values["command"]
     target = start + np.array([0.3, -0.2, 0.1, 0.0, 0.0, 0.0])
@@ -79,7 +79,7 @@ def test_control_goes_where_the_hands_point_and_stays_there(monkeypatch: pytest.
 
 def test_between_episodes_no_plans_are_made() -> None:
     boxes = Mailboxes()
-    hands = Hands(Wish(np.zeros(6)), ActionScale.delta(so101().spec, 1.5, 0.05), 0.05, boxes)  # type: ignore[arg-type]
+    hands = Hands(Wish(np.zeros(6)), ActionScale.delta(reaching_arm("so101").spec, 1.5, 0.05), 0.05, boxes)  # type: ignore[arg-type]
     hands.look(Statuses())
     boxes.mailbox("seen").put(Seen(None, Observation(0, {"command": np.zeros(6)}), 0.0))
     hands.look(Statuses())
@@ -98,7 +98,7 @@ def test_a_robot_without_a_park_pose_says_so(tmp_path: Path) -> None:
     class Poseless(SimulatedArm):
         @property
         def spec(self) -> Any:
-            return so101().spec.__class__("poseless", so101().spec.joints, "position", 100.0)
+            return RobotSpec("poseless", reaching_arm("so101").spec.joints, "position", 100.0)
 
     with pytest.raises(UserError, match="has no park_pose"):
         park(Poseless(), latch_folder=tmp_path)

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from hardware.arms.so101 import so101
+from hardware.arms.reaching import reaching_arm
 from hardware.errors import CommandRefusedError
 from hardware.robot import JointSpec, Observation, RobotSpec
 from hardware.safety import SafetyFilter
@@ -70,7 +70,7 @@ def test_a_joint_found_outside_its_limits_is_not_made_to_jump() -> None:
 
 
 def test_the_keyboard_drives_the_simulated_arm_through_the_filter() -> None:
-    robot = so101()
+    robot = reaching_arm("so101")
     robot.connect()
     safety, typist = SafetyFilter(robot.spec), Typist()
     policy = KeyboardPolicy(robot.spec, typist)
@@ -87,7 +87,7 @@ def test_too_many_joints_or_torques_need_a_leader_arm() -> None:
 
 
 def test_the_follower_goes_where_the_leader_is_within_its_limits() -> None:
-    leader, follower = so101(), so101()
+    leader, follower = reaching_arm("so101"), reaching_arm("so101")
     leader.connect()
     policy = LeaderPolicy(follower.spec, leader)
     pose = leader.get_observation().values["joint_position"]
@@ -96,11 +96,11 @@ def test_the_follower_goes_where_the_leader_is_within_its_limits() -> None:
 
 def test_a_leader_with_other_joints_is_refused() -> None:
     with pytest.raises(ValueError, match="needs the follower's joints"):
-        LeaderPolicy(two_joints(), so101())
+        LeaderPolicy(two_joints(), reaching_arm("so101"))
 
 
 def test_a_leader_that_reports_nan_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    leader = so101()
+    leader = reaching_arm("so101")
     leader.connect()
     broken = Observation(0, {"joint_position": np.full(6, np.nan)})
     monkeypatch.setattr(leader, "get_observation", lambda: broken)
