@@ -8,10 +8,8 @@ import csv
 import json
 import logging
 import math
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +17,7 @@ import numpy as np
 
 from robot_ctrl import plots
 from robot_ctrl.diagnostics import Diagnostics
+from robot_ctrl.pages import Number, Plot, write_page
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,30 +27,12 @@ _VARIABLES = 5
 
 
 @dataclass(frozen=True)
-class _Picture:
-    """A figure with what a newcomer should see in it."""
-
-    title: str
-    svg: str
-    caption: str
-
-
-@dataclass(frozen=True)
 class _Section:
     """Figures that belong together, and what is said where there is none."""
 
     title: str
-    pictures: list[_Picture]
+    pictures: list[Plot]
     missing: str
-
-
-@dataclass(frozen=True)
-class _Number:
-    """A headline number: what it is, its value, and a remark in small print."""
-
-    name: str
-    value: str
-    remark: str
 
 
 def write_report(run_dir: Path) -> Path:
@@ -60,8 +41,6 @@ def write_report(run_dir: Path) -> Path:
     Raises:
         FileNotFoundError: if the folder does not exist.
     """
-    import jinja2
-
     if not run_dir.is_dir():
         raise FileNotFoundError(f"{run_dir}: there is no such run folder; give the run_dir of a run")
     rows = _rows(run_dir / "metrics.csv")
@@ -69,10 +48,10 @@ def write_report(run_dir: Path) -> Path:
     summary = _summary(run_dir / "summary.json")
     diagnostics = _diagnostics(run_dir / "diagnostics.npz")
     config = run_dir / "config.yaml"
-    template = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
-        resources.files("robot_ctrl").joinpath("report.html").read_text("utf-8")
-    )
-    page = template.render(
+    path = run_dir / "report.html"
+    write_page(
+        path,
+        "report.html",
         task=summary.get("task", run_dir.name),
         seed=summary.get("seed"),
         version=summary.get("version"),
@@ -84,10 +63,6 @@ def write_report(run_dir: Path) -> Path:
         rows=[[_cell(value) for value in row.values()] for row in rows],
         config=config.read_text("utf-8", "replace") if config.is_file() else None,
     )
-    path = run_dir / "report.html"
-    temporary = run_dir / "report.html.tmp"
-    temporary.write_text(page, "utf-8")
-    os.replace(temporary, path)
     return path
 
 
@@ -186,11 +161,11 @@ def _planning(diagnostics: Diagnostics | None) -> _Section:
     )
 
 
-def _pictures(*drawn: "tuple[str, Figure | None, str]") -> list[_Picture]:
-    return [_Picture(title, plots.svg(figure), caption) for title, figure, caption in drawn if figure is not None]
+def _pictures(*drawn: "tuple[str, Figure | None, str]") -> list[Plot]:
+    return [Plot(title, plots.svg(figure), caption) for title, figure, caption in drawn if figure is not None]
 
 
-def _numbers(summary: Mapping[str, Any]) -> list[_Number]:
+def _numbers(summary: Mapping[str, Any]) -> list[Number]:
     """The headline; "–" where the run does not say."""
 
     def text(name: str, form: str = "{:.4g}") -> str:
@@ -209,15 +184,15 @@ def _numbers(summary: Mapping[str, Any]) -> list[_Number]:
         return f"{minutes} min {seconds:02d} s" if minutes else f"{value:.1f} s"
 
     return [
-        _Number("Success rate", text("success_rate", "{:.0%}").replace("%", " %"), "of the planned episodes"),
-        _Number("Return", text("return_mean_last3"), f"mean of the last 3; best {text('return_best')}"),
-        _Number(
+        Number("Success rate", text("success_rate", "{:.0%}").replace("%", " %"), "of the planned episodes"),
+        Number("Return", text("return_mean_last3"), f"mean of the last 3; best {text('return_best')}"),
+        Number(
             "Time to plan",
             text("plan_ms_p50", "{:.1f} ms"),
             f"median; 95 %: {text('plan_ms_p95', '{:.1f} ms')}",
         ),
-        _Number("Experience", text("env_steps", "{:,}"), f"environment steps in {text('episodes', '{}')} episodes"),
-        _Number("Wall time", duration("wall_s"), f"of it {duration('train_s')} fitting"),
+        Number("Experience", text("env_steps", "{:,}"), f"environment steps in {text('episodes', '{}')} episodes"),
+        Number("Wall time", duration("wall_s"), f"of it {duration('train_s')} fitting"),
     ]
 
 

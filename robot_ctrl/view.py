@@ -1,41 +1,21 @@
 """`robot-ctrl view`: one page about one episode, for any browser; everything is inside the page."""
 
 import base64
-import os
 import tempfile
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from robot_ctrl import episode_plots as pictures
+from robot_ctrl.pages import Number, Plot, write_page
 from robot_ctrl.plots import svg
 from robot_ctrl.steps import Steps, began, episode_files, read_steps
 from robot_ctrl.video import VideoWriter
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-
-@dataclass(frozen=True)
-class _Picture:
-    """A figure, and what to see in it."""
-
-    title: str
-    svg: str
-    caption: str
-
-
-@dataclass(frozen=True)
-class _Number:
-    """A headline number, a remark in small print, and whether it is "good" or "bad"."""
-
-    name: str
-    value: str
-    remark: str = ""
-    tone: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,15 +47,14 @@ def view(run_or_episode: Path, out: Path | None = None, *, number: int | None = 
     Raises:
         RunError: if there is no such episode, or it holds no step.
     """
-    import jinja2
-
     path = episode_files(run_or_episode, number)[-1]
     steps = read_steps(path)
-    template = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
-        resources.files("robot_ctrl").joinpath("episode.html").read_text("utf-8")
-    )
     metadata = steps.episode.metadata
-    page = template.render(
+    out = out or path.with_suffix(".html")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_page(
+        out,
+        "episode.html",
         name=" · ".join(part for part in (metadata.get("task"), path.stem) if part),
         about=" · ".join(part for part in (metadata.get("robot"), metadata.get("wall_clock_at_start")) if part),
         numbers=_numbers(steps),
@@ -84,15 +63,10 @@ def view(run_or_episode: Path, out: Path | None = None, *, number: int | None = 
         events=_events(steps),
         metadata=sorted(metadata.items()),
     )
-    out = out or path.with_suffix(".html")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(out.name + ".tmp")
-    temporary.write_text(page, "utf-8")
-    os.replace(temporary, out)
     return out
 
 
-def _pictures(steps: Steps) -> list[_Picture]:
+def _pictures(steps: Steps) -> list[Plot]:
     drawn: list[tuple[str, Figure | None, str]] = [
         (
             "Joints",
@@ -113,29 +87,29 @@ def _pictures(steps: Steps) -> list[_Picture]:
             "Commands should be evenly apart, and based on a state that is a fraction of a period old.",
         ),
     ]
-    return [_Picture(title, svg(figure), caption) for title, figure, caption in drawn if figure is not None]
+    return [Plot(title, svg(figure), caption) for title, figure, caption in drawn if figure is not None]
 
 
-def _numbers(steps: Steps) -> list[_Number]:
+def _numbers(steps: Steps) -> list[Number]:
     episode = steps.episode
     changed = sum(bool(command.reasons) for command in steps.commands)
     faults = sum(map(pictures.is_fault, episode.events))
     tones = {"finished": "good", "fault": "bad"}
     numbers = [
-        _Number("Outcome", episode.outcome, "", tones.get(episode.outcome, "")),
-        _Number("Duration", f"{pictures.duration(steps):.2f} s", f"{len(steps.commands)} commands"),
-        _Number("Period", f"{steps.period * 1e3:.1f} ms", "median between commands"),
-        _Number("Plans", f"{len(episode.plans)}", _plan_remark(steps)),
-        _Number("Filter", f"{changed}", f"of {len(steps.commands)} commands changed"),
-        _Number("Events", f"{len(episode.events)}", f"{faults} of them faults", "bad" if faults else ""),
+        Number("Outcome", episode.outcome, "", tones.get(episode.outcome, "")),
+        Number("Duration", f"{pictures.duration(steps):.2f} s", f"{len(steps.commands)} commands"),
+        Number("Period", f"{steps.period * 1e3:.1f} ms", "median between commands"),
+        Number("Plans", f"{len(episode.plans)}", _plan_remark(steps)),
+        Number("Filter", f"{changed}", f"of {len(steps.commands)} commands changed"),
+        Number("Events", f"{len(episode.events)}", f"{faults} of them faults", "bad" if faults else ""),
     ]
     lag = pictures.worst_lag(steps)
     if lag is not None:
         joint = int(np.argmax(lag))
-        numbers.append(_Number("Largest lag", f"{lag[joint]:.3f}", f"{steps.joints[joint]}, rad or m, one step after"))
+        numbers.append(Number("Largest lag", f"{lag[joint]:.3f}", f"{steps.joints[joint]}, rad or m, one step after"))
     if episode.truncated:
         remark = "the recording was cut off; recover it"
-        numbers.append(_Number("Bytes lost", f"{episode.bytes_lost}", remark, "bad"))
+        numbers.append(Number("Bytes lost", f"{episode.bytes_lost}", remark, "bad"))
     return numbers
 
 

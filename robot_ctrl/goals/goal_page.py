@@ -1,9 +1,7 @@
 """One page about one visual goal: the goal, what the robot saw, what it imagined, how far it was and how sure."""
 
 import base64
-import os
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +12,7 @@ from numpy.typing import NDArray
 from models.image.familiarity import Familiarity
 from robot_ctrl import __version__, plots
 from robot_ctrl.goals.goal_record import GoalRecord, Imagined, Picture
+from robot_ctrl.pages import Plot, write_page
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,13 +48,10 @@ class GoalPage:
 
     def write(self, path: Path) -> None:
         """Write the page in one step; everything but the video is inside."""
-        import jinja2
-
-        template = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
-            resources.files("robot_ctrl.goals").joinpath("goal.html").read_text("utf-8")
-        )
         record = self.record
-        page = template.render(
+        write_page(
+            path,
+            "goal.html",
             task=self.task,
             title=self.title,
             version=__version__,
@@ -70,16 +66,10 @@ class GoalPage:
                 {"source": _source(picture), "caption": f"{at * self.period:.1f} s"}
                 for picture, at in zip(record.seen, record.seen_at, strict=True)
             ],
-            plots=[
-                {"title": title, "svg": plots.svg(figure), "caption": caption}
-                for title, figure, caption in self._plots()
-            ],
+            plots=[Plot(title, plots.svg(figure), caption) for title, figure, caption in self._plots()],
             decoded=f"Each state is shown {record.shown_as}.",
             imagined=[self._candidate(candidate) for candidate in record.imagined],
         )
-        temporary = path.with_name(path.name + ".tmp")
-        temporary.write_text(page, "utf-8")
-        os.replace(temporary, path)
 
     def _plots(self) -> "list[tuple[str, Figure, str]]":
         record = self.record

@@ -1,9 +1,7 @@
 """One page about one goal pixel: the pictures with the track, and how far it was and how sure."""
 
 import base64
-import os
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +12,7 @@ from numpy.typing import NDArray
 from hardware.robot import Array
 from robot_ctrl import __version__, plots
 from robot_ctrl.goals.pixel_record import PixelRecord
+from robot_ctrl.pages import Plot, write_page
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,13 +49,10 @@ class PixelPage:
 
     def write(self, path: Path) -> None:
         """Write the page in one step; everything but the video is inside."""
-        import jinja2
-
-        template = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
-            resources.files("robot_ctrl.goals").joinpath("pixel_goal.html").read_text("utf-8")
-        )
         record = self.record
-        page = template.render(
+        write_page(
+            path,
+            "pixel_goal.html",
             task=self.task,
             title=self.title,
             version=__version__,
@@ -64,12 +60,20 @@ class PixelPage:
             start=_source(drawn(self.start, record.track, record.goal, hidden=False)),
             end=_source(drawn(self.end, record.track[-1:], record.goal, hidden=record.confidence[-1] == 0)),
             video=self.video,
-            distance=plots.svg(self._distance_plot()),
-            confidence=plots.svg(self._confidence_plot()),
+            plots=[
+                Plot(
+                    "Distance to the goal",
+                    plots.svg(self._distance_plot()),
+                    "Blue is the tracked pixel, orange where each plan expected it to end, with the spread of the "
+                    "model's members.",
+                ),
+                Plot(
+                    "Confidence of the tracker",
+                    plots.svg(self._confidence_plot()),
+                    "How much the pixel's surroundings look as they did when it was designated; 0 where it was hidden.",
+                ),
+            ],
         )
-        temporary = path.with_name(path.name + ".tmp")
-        temporary.write_text(page, "utf-8")
-        os.replace(temporary, path)
 
     def _distance_plot(self) -> "Figure":
         record = self.record
