@@ -27,7 +27,7 @@ def reaching_arm(
     Args:
         name: of the robot's file: so101, koch or viperx.
         control_rate: commands per second, Hz.
-        cameras: of "workspace" and "overhead", those whose pictures go into observations.
+        cameras: of "workspace", "overhead" and, for the so101, "posture", those whose pictures go into observations.
         on_reset: draws the start, from the pose "ready" on.
         clock: the clock to advance; a VirtualClock of its own if None.
 

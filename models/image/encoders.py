@@ -14,7 +14,7 @@ class ImageEncoder(nn.Module):
 
     The network sees the newest frame and how each frame differs from the one before it, which holds the same
     as the stack itself but shows motion at once. Proprioception, in units of its spread in the data, joins
-    behind the convolutions.
+    behind the convolutions. There too it is guessed from a picture that comes without it.
     """
 
     def __init__(self, spec: ImageSpec, *, stack: int, widths: Sequence[int], hidden: int, outputs: int) -> None:
@@ -45,11 +45,14 @@ class ImageEncoder(nn.Module):
         for parameter in self.convolutions.parameters():
             if parameter.dim() == 4:
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+        features, measured = widths[-1] * rows * columns, spec.proprioception_size
         self.perceptron = nn.Sequential(
-            nn.Linear(widths[-1] * rows * columns + spec.proprioception_size, hidden),
-            nn.BatchNorm1d(hidden),
-            nn.SiLU(),
-            nn.Linear(hidden, outputs),
+            nn.Linear(features + measured, hidden), nn.BatchNorm1d(hidden), nn.SiLU(), nn.Linear(hidden, outputs)
+        )
+        self.posture = (
+            nn.Sequential(nn.Linear(features, hidden), nn.BatchNorm1d(hidden), nn.SiLU(), nn.Linear(hidden, measured))
+            if measured
+            else None
         )
         self.background: Tensor
         self.contrast: Tensor
@@ -72,13 +75,30 @@ class ImageEncoder(nn.Module):
 
     def forward(self, stacks: Tensor, proprioception: Tensor) -> Tensor:
         """Stacks (B, stack, C, H, W) uint8 and proprioception (B, q) to (B, outputs)."""
+        features = self._features(stacks)
+        if proprioception.shape[-1]:
+            features = torch.cat([features, self._in_spreads(proprioception).to(features.dtype)], -1)
+        encoded: Tensor = self.perceptron(features)
+        return encoded.float()
+
+    def guess(self, frames: Tensor, stack: int) -> Tensor:
+        """What proprioception (B, q) is usual where the scene of frames (B, C, H, W) uint8 stands still."""
+        assert self.posture is not None
+        spreads: Tensor = self.posture(self._features(frames.unsqueeze(1).expand(-1, stack, -1, -1, -1))).float()
+        return spreads * self.proprioception_std + self.proprioception_mean
+
+    def guess_error(self, frames: Tensor, stack: int, proprioception: Tensor) -> Tensor:
+        """The mean squared error of ``guess``, in units of the spread in the data."""
+        wrong = (self.guess(frames, stack) - proprioception) / self.proprioception_std
+        return wrong.square().mean()
+
+    def _in_spreads(self, proprioception: Tensor) -> Tensor:
+        return (proprioception - self.proprioception_mean) / self.proprioception_std
+
+    def _features(self, stacks: Tensor) -> Tensor:
         pixels = stacks.float()
         newest = pixels[:, -1] - self.background
         motion = (pixels[:, 1:] - pixels[:, :-1]).flatten(1, 2)
         seen = torch.cat([newest, motion], 1) / self.contrast
-        features = self.convolutions(seen.contiguous(memory_format=torch.channels_last))
-        if proprioception.shape[-1]:
-            measured = (proprioception - self.proprioception_mean) / self.proprioception_std
-            features = torch.cat([features, measured.to(features.dtype)], -1)
-        encoded: Tensor = self.perceptron(features)
-        return encoded.float()
+        features: Tensor = self.convolutions(seen.contiguous(memory_format=torch.channels_last))
+        return features

@@ -65,9 +65,22 @@ class ImageSpec:
         Args:
             observation: arrays by name; pictures under their camera's name.
         """
-        measured = [np.ravel(observation[name]) for name, _ in self.proprioception]
-        values = np.concatenate(measured) if measured else np.zeros(0)
-        return self.frame(observation[self.camera]), torch.as_tensor(values, dtype=torch.float32)
+        return self.frame(observation[self.camera]), self.measured(observation)
+
+    def measured(self, observation: Mapping[str, Any]) -> Tensor:
+        """The proprioception (q,) in an observation."""
+        values = [np.ravel(observation[name]) for name, _ in self.proprioception]
+        return torch.as_tensor(np.concatenate(values) if values else np.zeros(0), dtype=torch.float32)
+
+    def named(self, proprioception: Tensor) -> dict[str, NDArray[np.float32]]:
+        """Proprioception (q,) as arrays by name, the reverse of ``measured``."""
+        sizes = [size for _, size in self.proprioception]
+        parts = torch.split(proprioception.cpu(), sizes)
+        return {name: part.numpy() for (name, _), part in zip(self.proprioception, parts, strict=True)}
+
+    def measures(self, observation: Mapping[str, Any]) -> bool:
+        """Whether an observation holds all of the proprioception; a goal that is only a picture does not."""
+        return all(name in observation for name, _ in self.proprioception)
 
 
 @dataclass(frozen=True)

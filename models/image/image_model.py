@@ -207,6 +207,8 @@ class ImageModel(ABC):
         for step in range(steps):
             picked = windows[torch.randint(len(windows), (self._batch_size,), generator=generator)]
             loss = self._loss(data, picked, generator)
+            if self.spec.proprioception:
+                loss = loss + self._guess_error(data, picked)
             optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)
             nn.utils.clip_grad_norm_(parameters, 10.0)
@@ -215,6 +217,13 @@ class ImageModel(ABC):
             if progress is not None and (step + 1) % 50 == 0:
                 progress(step + 1, steps, float(loss.detach()))
         return float(loss.detach())
+
+    def _guess_error(self, data: FrameSequences, rows: Tensor) -> Tensor:
+        """Of what the encoder makes of still pictures, where proprioception was measured too."""
+        rows = rows.to(data.frames.device)
+        with self._casting():
+            frames, measured = data.frames[rows].to(self.device), data.proprioception[rows].to(self.device)
+            return self._encoder.guess_error(frames, self.stack, measured)
 
     def _window_rows(self, data: FrameSequences, starts: Tensor) -> Tensor:
         """The rows (B, unroll + 1) of windows that start at rows (B,)."""
@@ -250,14 +259,17 @@ class ImageModel(ABC):
         self, observation: Mapping[str, Any], memory: Tensor | None, action: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """The state (d,), and the frames that the next one is stacked on; see ``ImageDynamics``."""
-        frame, proprioception = self.spec.see(observation)
-        frame = frame.to(self.device).unsqueeze(0)
+        frame, proprioception = (seen.to(self.device).unsqueeze(0) for seen in self.spec.see(observation))
         frames = frame.expand(self.stack, -1, -1, -1) if memory is None else torch.cat([memory, frame])
-        state = self._encoder(frames.unsqueeze(0), proprioception.to(self.device).unsqueeze(0))[0]
+        state = self._encoder(frames.unsqueeze(0), proprioception)[0]
         return state[: self._latent_size], frames[1:]
 
+    @torch.no_grad()
     def encode_goal(self, goal: Mapping[str, Any]) -> Tensor:
-        """The state (d,) of being at rest where a picture was taken."""
+        """The state (d,) of being at rest where a picture was taken; proprioception that is not there is guessed."""
+        if not self.spec.measures(goal):
+            frame = self.spec.frame(goal[self.spec.camera]).to(self.device).unsqueeze(0)
+            goal = {**goal, **self.spec.named(self._encoder.guess(frame, self.stack)[0])}
         return self.observe(goal, None, None)[0]
 
     @torch.no_grad()
@@ -268,7 +280,7 @@ class ImageModel(ABC):
     @torch.no_grad()
     def familiarity(self, picture: Mapping[str, Any]) -> Familiarity:
         """Whether a picture looks like the data; arrays by name as in ``observe``."""
-        frame, _ = self.spec.see(picture)
+        frame = self.spec.frame(picture[self.spec.camera])
         return self._reference.familiarity(frame.to(self.device), self.encode_goal(picture))
 
     @torch.no_grad()

@@ -13,6 +13,7 @@ from robot_ctrl.task import Task
 
 TASKS = {
     "arm-reach": "robot_ctrl.tasks.arm_reach:ArmReach",
+    "arm-goal-image": "robot_ctrl.tasks.arm_goal_image:ArmGoalImage",
     "arm-push": "robot_ctrl.tasks.arm_push:ArmPush",
     "cartpole-swingup": "robot_ctrl.tasks.cartpole_swingup:CartpoleSwingup",
     "push-goal-pixel": "robot_ctrl.tasks.push_goal_pixel:PushGoalPixel",

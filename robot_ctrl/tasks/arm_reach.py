@@ -126,16 +126,17 @@ def arm_columns(observation: Observation, points: Array) -> Array:
 
 def draw_start(model: Any, data: Any, rng: np.random.Generator, *, workspace: Workspace) -> None:
     """A random pose of the arm, and a target that another pose reaches, some way off."""
-    _pose_above_table(model, data, rng, workspace)
+    pose_above_table(model, data, rng, workspace)
     target = _tip(model, data)
     while True:
-        _pose_above_table(model, data, rng, workspace)
+        pose_above_table(model, data, rng, workspace)
         if np.linalg.norm(_tip(model, data) - target) > workspace.apart:
             break
     data.mocap_pos[model.body("target").mocapid[0]] = target
 
 
-def _pose_above_table(model: Any, data: Any, rng: np.random.Generator, workspace: Workspace) -> None:
+def pose_above_table(model: Any, data: Any, rng: np.random.Generator, workspace: Workspace) -> None:
+    """Put an arm into a random pose whose tip is in its workspace, clear of everything."""
     spread = np.array(workspace.spread)
     arm = slice(0, len(spread))
     ready = model.key("ready").qpos[arm]
