@@ -27,6 +27,7 @@ from robot_ctrl.build import open_run
 from robot_ctrl.config import RunConfig
 from robot_ctrl.episodes import Episode, read_episode
 from robot_ctrl.errors import Interrupted, RunError
+from robot_ctrl.goals.robot_camera import cameras_for
 from robot_ctrl.realtime.control_process import ControlSettings, EpisodeTiming, GoTo, RunEpisode
 from robot_ctrl.realtime.display import Display
 from robot_ctrl.realtime.driving import MOVE_SECONDS, refuse_while_latched
@@ -39,10 +40,11 @@ from robot_ctrl.realtime.learner_process import (
     learn,
     newest_model,
 )
-from robot_ctrl.realtime.parts import fitted_checkpoint
-from robot_ctrl.realtime.planner_process import PlannerChannels, PlannerSettings, plan
+from robot_ctrl.realtime.parts import fitted_checkpoint, recorded_start
+from robot_ctrl.realtime.planner_process import PlannerSettings
 from robot_ctrl.realtime.rules import LatePlanRules
 from robot_ctrl.realtime.sources import Bounds, DescribedArm, RobotSource, described
+from robot_ctrl.realtime.starting import start_planner, wait_for_planner
 from robot_ctrl.realtime.supervisor import READY_SECONDS, StoppedByFault, StoppedOnRequest, Supervisor
 from robot_ctrl.run_folder import RunFolder
 from robot_ctrl.seeds import derive_seed
@@ -76,6 +78,7 @@ def deploy(
     stop_after: float = 1.0,
     budget: float | None = None,
     caution: Caution | None = None,
+    camera: str | None = None,
     latch_folder: Path | None = None,
 ) -> str:
     """Run episodes on a robot in real time; returns what there is to say about them.
@@ -95,6 +98,7 @@ def deploy(
         stop_after: seconds without a new plan until the arm stops and latches a fault.
         budget: seconds that one plan may take; None takes two of the task's periods.
         caution: how exploration is bounded.
+        camera: that the model looks through, by its name in the robot's file; None takes the simulated one's name.
         latch_folder: where faults are latched; None takes the user's state folder.
 
     Raises:
@@ -108,7 +112,7 @@ def deploy(
     task = make_task(config.task)
     source = described(robot, port, model_rate=1 / task.period) if isinstance(robot, str) else robot
     refuse_while_latched(source.name, latch_folder)
-    _check_joints(task, source)
+    check_robot(task, source, recorded_start(run))
     folder = _deployment_folder(run_folder, name or source.name)
     with folder.held():
         deployment = _Deployment(config, run, folder, task, source, learns=learn, seed=seed, start_speed=start_speed)
@@ -119,6 +123,7 @@ def deploy(
             rules=LatePlanRules(stop_after),
             latch=latch_folder,
             bounds=learned_bounds(run_folder, unsure_speed),
+            cameras=cameras_for(task, source, camera),
         )
         planner = PlannerSettings(
             config=config,
@@ -140,11 +145,16 @@ def learned_bounds(run: RunFolder, speed: float) -> Bounds:
     return Bounds(seen.min(axis=0), seen.max(axis=0), speed)
 
 
-def _check_joints(task: Task, source: RobotSource) -> None:
+def check_robot(task: Task, source: RobotSource, simulated: Observation) -> None:
     """The task's joints must be the robot's, in this order: a model of other joints would move them.
 
+    Args:
+        task: the run's.
+        source: the robot.
+        simulated: an observation of the simulated robot.
+
     Raises:
-        RunError: if they are not.
+        RunError: if they are not, or the robot's points are elsewhere than the simulation's in the same pose.
     """
     wanted, found = ([joint.name for joint in spec.joints] for spec in (task.robot.spec, source.spec))
     modes = task.robot.spec.command_mode, source.spec.command_mode
@@ -154,20 +164,14 @@ def _check_joints(task: Task, source: RobotSource) -> None:
             f"{', '.join(wanted)} by {modes[0]} commands. Deploy a run that was trained for this robot."
         )
     if isinstance(source, DescribedArm):
-        _check_shape(task, source)
+        _check_shape(source, simulated.values)
 
 
-def _check_shape(task: Task, arm: DescribedArm) -> None:
-    """Arms of other lengths can have joints of the same names: their points must be where the simulation's are.
-
-    Raises:
-        RunError: if they are not.
-    """
+def _check_shape(arm: DescribedArm, simulated: Mapping[str, Array]) -> None:
+    """Arms of other lengths can have joints of the same names: their points must be where the simulation's are."""
     twin = make_twin(arm.description)
     if twin is None:
         return
-    task.robot.connect()
-    simulated = task.robot.reset(0).values
     sites = twin.site_positions(simulated["joint_position"])
     for name in arm.description.points:
         if name in simulated and (apart := float(np.linalg.norm(sites[name] - simulated[name]))) > SAME_PLACE:
@@ -230,22 +234,7 @@ class _Deployment:
 
     def _start(self, supervisor: Supervisor, planner: PlannerSettings) -> None:
         supervisor.start_recorder()
-        supervisor.start(
-            "planner",
-            plan,
-            planner,
-            PlannerChannels(
-                seen=supervisor.mailbox("seen"),
-                plans=supervisor.mailbox("plans"),
-                status=supervisor.mailbox("planner status"),
-                models=supervisor.mailbox("models"),
-                records=supervisor.rings["planner"],
-                pulse=supervisor.pulse_of("planner"),
-                supervisor=supervisor.pulse,
-                stop=supervisor.stop,
-                quit=supervisor.mailbox("planner quit"),
-            ),
-        )
+        start_planner(supervisor, planner)
         supervisor.start(
             "learner",
             learn,
@@ -259,9 +248,7 @@ class _Deployment:
                 quit=supervisor.mailbox("learner quit"),
             ),
         )
-        supervisor.wait_for(
-            lambda now: now.planner is not None and now.planner.ready, READY_SECONDS, "starting the planner"
-        )
+        wait_for_planner(supervisor)
         supervisor.start_control()
         supervisor.wait_for(lambda now: now.control.ticks > 0, READY_SECONDS, "connecting the robot")
 
@@ -323,10 +310,13 @@ class _Deployment:
             supervisor.mailbox("models").put(self._folder.path)
 
     def _finish_learning(self, supervisor: Supervisor) -> None:
-        """Wait for the last fit: the checkpoint is what the next deployment starts with."""
+        """Wait for the last fit: the checkpoint is what the next deployment starts with. A dead learner makes none."""
         last = len(self._rows) - 1
+        learner = supervisor.processes["learner"]
         supervisor.wait_for(
-            lambda now: now.learner is not None and now.learner.learned >= last, FIT_SECONDS, "the last fit"
+            lambda now: not learner.is_alive() or (now.learner is not None and now.learner.learned >= last),
+            FIT_SECONDS,
+            "the last fit",
         )
         self._hand_over(supervisor)
 

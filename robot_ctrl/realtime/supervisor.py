@@ -90,6 +90,7 @@ class Supervisor:
 
     Attributes:
         statuses: the newest of every process.
+        steps: what control shows the planner, every period of the model.
         watched: called at every look, for a display.
     """
 
@@ -104,10 +105,12 @@ class Supervisor:
         self.pulse = Pulse(self.context)
         self.stop = StopRequest(self.context)
         self.rings = {name: Ring(self.context, RING_BYTES) for name in ("control", "planner")}
+        self.steps = Ring(self.context, RING_BYTES)
         self.mailboxes: dict[str, Mailbox] = {}
         self.pulses: dict[str, Pulse] = {}
         self.processes: dict[str, SpawnProcess] = {}
         self._number = 0
+        self._misses_learner = False
 
     def __enter__(self) -> "Supervisor":
         """Take over SIGINT and SIGTERM."""
@@ -157,6 +160,7 @@ class Supervisor:
             pulse=self.pulse_of("control"),
             supervisor=self.pulse,
             stop=self.stop,
+            steps=self.steps,
         )
         self.pulse.beat(self._clock.now())
         self.start("control", control, self._settings, channels)
@@ -228,6 +232,9 @@ class Supervisor:
         for name, limit in (("recorder", self._limits.recorder), ("planner", self._limits.planner)):
             if (trouble := self._trouble(name, limit)) is not None:
                 self._stop_all(trouble, fault=True)
+        if not self._misses_learner and (trouble := self._trouble("learner", float("inf"))) is not None:
+            self._misses_learner = True
+            logger.warning("%s. The arm goes on with the model that it has; deploy again to learn", trouble)
 
     def _trouble(self, name: str, limit: float) -> str | None:
         process = self.processes.get(name)
