@@ -279,8 +279,8 @@ class FreezeDetector:
     """Notices a camera that goes on sending the same picture, or none, while the robot moves.
 
     A camera's own noise changes every picture; a driver that hangs repeats one with fresh times. Pictures that are
-    equal while the joints have moved further than ``motion`` are taken for frozen, and so is a picture whose sequence
-    number stands still over that motion.
+    equal while a joint has been at places further apart than ``motion`` are taken for frozen, and so is a picture whose
+    sequence number stands still over that motion. A joint that trembles in one place does not count as moving.
 
     Args:
         camera: the camera's name, for messages.
@@ -295,8 +295,7 @@ class FreezeDetector:
             raise ValueError(f"camera {camera!r}: motion is {motion} rad; it must be above 0")
         self._camera, self._motion = camera, motion
         self._last: Picture | None = None
-        self._travel: NDArray[np.float64] | None = None
-        self._position: NDArray[np.float64] | None = None
+        self._low = self._high = np.zeros(0)
 
     def check(self, frame: Frame, joint_position: NDArray[np.float64]) -> None:
         """Compare a picture with those before.
@@ -309,14 +308,13 @@ class FreezeDetector:
             CameraError: if the picture has not changed while a joint moved further than the limit.
         """
         position = np.asarray(joint_position, dtype=np.float64)
-        if self._last is None or self._position is None or not np.array_equal(frame.image, self._last):
-            self._last, self._travel = frame.image, np.zeros_like(position)
-        else:
-            assert self._travel is not None
-            self._travel += np.abs(position - self._position)
-            if self._travel.max() > self._motion:
-                raise CameraError(
-                    f"camera {self._camera!r}: the picture is frozen: it stayed the same while a joint moved "
-                    f"{self._travel.max():.2f} rad, the limit is {self._motion:g} rad; connect the camera again"
-                )
-        self._position = position.copy()
+        if self._last is None or not (frame.image is self._last or np.array_equal(frame.image, self._last)):
+            self._last, self._low, self._high = frame.image, position, position
+            return
+        self._low, self._high = np.minimum(self._low, position), np.maximum(self._high, position)
+        moved = float((self._high - self._low).max())
+        if moved > self._motion:
+            raise CameraError(
+                f"camera {self._camera!r}: the picture is frozen: it stayed the same while a joint moved "
+                f"{moved:.2f} rad, the limit is {self._motion:g} rad; connect the camera again"
+            )

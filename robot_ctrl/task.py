@@ -35,6 +35,7 @@ class Task(ABC):
         learns_reward: whether the reward is learned with the dynamics, because no cost is known.
         learns_termination: whether the ends of episodes are learned with the dynamics.
         models: names of the models that can learn the task; the first is the default.
+        remembers: whether a state depends on earlier observations: ``state`` must then see every one, in order.
         robot: the simulated robot.
         state_spec: the layout of the state.
         action_scale: from the planner's [-1, 1] to the robot's commands.
@@ -46,6 +47,7 @@ class Task(ABC):
     learns_reward: ClassVar[bool] = False
     learns_termination: ClassVar[bool] = False
     models: ClassVar[tuple[str, ...]] = ("ensemble",)
+    remembers: ClassVar[bool] = False
 
     robot: SimulatedRobot
     state_spec: "StateSpec"
@@ -80,6 +82,10 @@ class Task(ABC):
     @abstractmethod
     def cost(self, goal: "Tensor") -> "Cost":
         """What imagined trajectories cost; goal is what ``goal`` returned at the start of the episode."""
+
+    def propose(self, state: "Tensor", goal: "Tensor", steps: int) -> "Tensor | None":
+        """Actions (H, nu) that planning should try first from a state (nx,); None where the task knows none."""
+        return None
 
     def goal(self, observation: Observation) -> Array:
         """What this episode is about, for example a target position; empty where every episode is alike."""

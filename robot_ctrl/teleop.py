@@ -22,14 +22,14 @@ from robot_ctrl.realtime.control_process import ControlSettings, GoTo, RunEpisod
 from robot_ctrl.realtime.driving import MOVE_SECONDS, ending_at_rest, refuse_while_latched
 from robot_ctrl.realtime.planning_messages import EpisodePlan, Seen
 from robot_ctrl.realtime.schedule import PlanFrom
-from robot_ctrl.realtime.sources import RobotSource, described
+from robot_ctrl.realtime.sources import RobotSource, all_cameras, described
 from robot_ctrl.realtime.supervisor import (
     READY_SECONDS,
     STOP_SECONDS,
     Statuses,
     Supervisor,
 )
-from robot_ctrl.teleoperation import KEYS, KeyboardPolicy, LeaderPolicy
+from robot_ctrl.teleoperation import KeyboardPolicy, LeaderPolicy, keys_help
 
 
 class Driver(Protocol):
@@ -114,7 +114,7 @@ def teleop(
     source = described(robot, port, model_rate=rate) if isinstance(robot, str) else robot
     refuse_while_latched(source.name, latch_folder)
     scale = ActionScale.delta(source.spec, speed, 1 / rate)
-    settings = ControlSettings(source, scale, 1 / rate, latch=latch_folder)
+    settings = ControlSettings(source, scale, 1 / rate, latch=latch_folder, cameras=all_cameras(source))
     path = _free_path(out)
     with ExitStack() as stack:
         typed = keys or stack.enter_context(pressed_keys())
@@ -170,10 +170,7 @@ def _led_by(leader: str, port: str | None, source: RobotSource, stack: ExitStack
 def _help(source: RobotSource, leader: str | None) -> str:
     if leader is not None:
         return f"Move {leader}; {source.name} follows. Enter ends the episode."
-    joints = "  ".join(
-        f"{pair[0]}/{pair[1]} {joint.name}" for pair, joint in zip(KEYS, source.spec.joints, strict=False)
-    )
-    return f"{joints}  space stops, Enter ends the episode."
+    return f"{keys_help(source.spec)}  space stops, Enter ends the episode."
 
 
 def _free_path(folder: Path) -> Path:

@@ -41,7 +41,7 @@ class KeyboardPolicy:
             raise ValueError(f"keyboard: step is {step} and lead {lead}; both must be above 0")
         self._keys, self._step, self._lead = keys, step, lead
         self._low, self._high = spec.command_limits
-        self._moves = {key: (joint, sign) for joint in range(spec.action_size) for key, sign in _signs(KEYS[joint])}
+        self._moves = moves(spec)
         self._target: Array | None = None
         self.done = False
 
@@ -108,5 +108,12 @@ class LeaderPolicy:
         return np.clip(position, self._low, self._high)
 
 
-def _signs(pair: str) -> tuple[tuple[str, int], tuple[str, int]]:
-    return (pair[0], -1), (pair[1], 1)
+def moves(spec: RobotSpec) -> dict[str, tuple[int, int]]:
+    """Which joint each key moves, and to which side."""
+    pairs = enumerate(KEYS[: spec.action_size])
+    return {key: (joint, sign) for joint, pair in pairs for key, sign in zip(pair, (-1, 1), strict=True)}
+
+
+def keys_help(spec: RobotSpec) -> str:
+    """One line that says which keys move which joint down and up."""
+    return "  ".join(f"{pair[0]}/{pair[1]} {joint.name}" for pair, joint in zip(KEYS, spec.joints, strict=False))

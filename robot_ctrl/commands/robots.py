@@ -9,6 +9,7 @@ from robot_ctrl.commands.arguments import add_command, positive
 
 ROBOT_HELP = "a name from `list`, or a YAML file"
 PORT_HELP = "where the robot is, instead of what its file says"
+CAMERA_HELP = "the camera of its file that sees what the simulated one saw (default the one of the same name)"
 
 
 def add_commands(commands: Any) -> None:
@@ -28,6 +29,7 @@ def add_commands(commands: Any) -> None:
     command.add_argument("--no-park", action="store_true", help="leave the arm where the last episode ended")
     command.add_argument("--seed", type=int, default=0, help="which starts and targets (default 0)")
     command.add_argument("--name", help="of the folder in RUN/deployments (default the robot's)")
+    command.add_argument("--camera", metavar="NAME", help=CAMERA_HELP)
 
     command = add("emulate", _emulate, "a MuJoCo arm behind the robot's real wire protocol")
     command.add_argument("robot", metavar="ROBOT", help=ROBOT_HELP)
@@ -81,6 +83,7 @@ def _deploy(given: argparse.Namespace) -> int:
             park=not given.no_park,
             seed=given.seed,
             name=given.name,
+            camera=given.camera,
         )
     )
     return 0

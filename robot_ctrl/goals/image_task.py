@@ -26,6 +26,7 @@ class ImageTask(Task):
     """
 
     models: ClassVar[tuple[str, ...]] = ("joint-embedding", "latent-state-space", "e2c")
+    remembers: ClassVar[bool] = True
 
     image_spec: ImageSpec
 

@@ -16,8 +16,8 @@ Array = NDArray[np.float64]
 class Perception:
     """Gives each observation to the model once, in order, with what the model remembers of those before it.
 
-    An observation follows the one before if it has the next sequence number and is one control period younger;
-    otherwise (after a reset, a pause, a gap) the memory starts anew, with the robot at rest.
+    An observation follows the one before if it was made later and is one control period younger; otherwise (after a
+    reset, a pause, a gap) the memory starts anew, with the robot at rest.
 
     Args:
         model: makes states of observations.
@@ -44,7 +44,7 @@ class Perception:
 
     def _follows(self, last: Observation, observation: Observation) -> bool:
         elapsed = max(observation.read_end.values()) - max(last.read_end.values())
-        return observation.sequence == last.sequence + 1 and 0.5 < elapsed / self._period < 1.5
+        return observation.sequence > last.sequence and 0.5 < elapsed / self._period < 1.5
 
     def _action(self, last: Observation, observation: Observation) -> torch.Tensor:
         previous = np.asarray(last.values["command"])

@@ -27,7 +27,7 @@ from robot_ctrl.realtime.recording import Close, Event, First, Open, Stepped, Ti
 from robot_ctrl.realtime.rules import LatePlanRules, Standing
 from robot_ctrl.realtime.sampling import StepSampler
 from robot_ctrl.realtime.schedule import PlanFrom
-from robot_ctrl.realtime.sources import Bounds, RobotSource
+from robot_ctrl.realtime.sources import Bounds, CameraSource, RobotSource, seeing
 
 logger = logging.getLogger(__name__)
 LATENESS_WINDOW = 4096
@@ -144,7 +144,12 @@ class ControlStatus:
 
 @dataclass
 class ControlChannels:
-    """What control shares with the others."""
+    """What control shares with the others.
+
+    Attributes:
+        seen: the newest observation, at every tick, without pictures.
+        steps: the observation at the end of every period of the model, with pictures; none may be missed.
+    """
 
     orders: Mailbox
     status: Mailbox
@@ -154,6 +159,7 @@ class ControlChannels:
     pulse: Pulse
     supervisor: Pulse
     stop: StopRequest
+    steps: Ring | None = None
 
 
 @dataclass(frozen=True)
@@ -169,6 +175,7 @@ class ControlSettings:
         park_speed: rad/s.
         latch: where faults are kept; None takes the user's state folder.
         bounds: where and how fast the arm moves while its model is unsure; None for the joints' own limits.
+        cameras: whose pictures join the observations; one that fails stops the arm.
     """
 
     source: RobotSource
@@ -179,6 +186,7 @@ class ControlSettings:
     park_speed: float = 0.5
     latch: Path | None = None
     bounds: Bounds | None = None
+    cameras: tuple[CameraSource, ...] = ()
 
 
 class ControlServer:
@@ -271,7 +279,7 @@ class ControlServer:
     def _exchange(self, observation: Observation | None) -> PlanFrom | None:
         episode = None if self._episode is None else self._episode.episode
         if observation is not None:
-            self._channels.seen.put(Seen(episode, observation, self.control.lag))
+            self._channels.seen.put(Seen(episode, replace(observation, images={}), self.control.lag))
         made: EpisodePlan | None = self._channels.plans.get()
         if made is None or made.episode != episode:
             return None
@@ -290,8 +298,10 @@ class ControlServer:
         if sampler.first is not None and not self._begun:
             self._begun = True
             self._put(First(tick.time, sampler.first))
+            self._show(sampler.first)
         if step is not None:
             self._put(Stepped(tick.time, step))
+            self._show(step.observation)
             self.status = replace(self.status, step=self.status.step + 1)
         self._put(Ticked(tick.time, _summary(tick, lateness)))
         self._timings.append((lateness, tick.plan_age or 0.0, _state_age(tick)))
@@ -302,6 +312,11 @@ class ControlServer:
         if self.status.step >= episode.steps:
             self._end_episode("finished")
             self.control.brake("the episode is over", fault=False)
+
+    def _show(self, observation: Observation) -> None:
+        """Hand the planner an observation that it must not miss."""
+        if self._channels.steps is not None and self._episode is not None:
+            self._channels.steps.put(Seen(self._episode.episode, observation, self.control.lag))
 
     def _end_episode(self, outcome: Literal["finished", "interrupted", "fault"]) -> None:
         if self._episode is not None:
@@ -407,7 +422,7 @@ def control(settings: ControlSettings, channels: ControlChannels) -> None:
     """The control process: connect, serve orders until told to quit or a fault, leave the robot safe."""
     channels.stop.heed()
     clock = MonotonicClock()
-    robot = settings.source.open(clock)
+    robot = seeing(settings.source.open(clock), settings.cameras, clock)
     try:
         robot.connect()
         server = ControlServer(settings, channels, robot, clock)

@@ -4,19 +4,18 @@ import logging
 import math
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from hardware.clock import MonotonicClock
-from models.calibration import calibrate
 from models.ensemble import ProbabilisticEnsemble
+from models.learned import LearnedModel
 from models.normalizer import Normalizer
 from models.novelty import Novelty
-from models.transitions import Transitions
 from robot_ctrl.config import RunConfig
-from robot_ctrl.dataset import transitions_of
 from robot_ctrl.episodes import read_episode
 from robot_ctrl.realtime.channels import Mailbox, Pulse, StopRequest
 from robot_ctrl.realtime.parts import load_task_and_model
@@ -101,10 +100,10 @@ class Learner:
     yet the simulation is better than nothing.
     """
 
-    def __init__(self, settings: LearnerSettings, task: Task, model: ProbabilisticEnsemble) -> None:
+    def __init__(self, settings: LearnerSettings, task: Task, model: LearnedModel[Any]) -> None:
         self._settings, self._task, self._model = settings, task, model
         self._simulated = self._read_run()
-        self._arm: list[Transitions] = []
+        self._arm: list[Any] = []
         self.status = LearnerStatus()
 
     def learn(self, episodes: int) -> LearnerStatus:
@@ -118,9 +117,9 @@ class Learner:
         judged = None
         for number in range(len(self._arm), episodes):
             episode = read_episode(folder.episode_path(number))
-            part = transitions_of(self._task, episode, number, self._model.device)
+            part = self._task.experience(episode, number, self._model.device)
             if len(part):
-                judged = calibrate(self._model, part)
+                judged = self._model.calibrate(part)
             self._arm.append(part)
         loss = None
         if self._settings.refit and any(map(len, self._arm)):
@@ -143,8 +142,10 @@ class Learner:
         times = max(1, round(share / (1 - share) * len(self._simulated) / rows))
         repeated = [_renumbered(part, number) for number, part in enumerate(self._arm * times, self._first)]
         self._go_on()
-        loss = self._model.fit(Transitions.concatenate([self._simulated, *repeated]), generator=generator).holdout_loss
-        self._measure_novelty()
+        everything = self._simulated.concatenate([self._simulated, *repeated])
+        loss = self._model.fit(everything, generator=generator).holdout_loss
+        if isinstance(self._model, ProbabilisticEnsemble):
+            self._measure_novelty(self._model)
         return loss
 
     @property
@@ -158,36 +159,29 @@ class Learner:
         state["rows_seen"] = 1
         self._model.load_state_dict(state)
 
-    def _measure_novelty(self) -> None:
+    def _measure_novelty(self, model: ProbabilisticEnsemble) -> None:
         """Tell new states from known ones by each transition once: a repeated row is never new."""
         arm = [_renumbered(part, number) for number, part in enumerate(self._arm, self._first)]
-        states = Transitions.concatenate([self._simulated, *arm]).states
-        state = self._model.state_dict()
+        states = self._simulated.concatenate([self._simulated, *arm]).states
+        state = model.state_dict()
         rows = torch.randperm(len(states), generator=torch.Generator().manual_seed(0))
         held_out, known = rows[: len(rows) // 10], rows[len(rows) // 10 :].sort().values
-        novelty = Novelty(self._model.features)
+        novelty = Novelty(model.features)
         novelty.fit(states, known, held_out, Normalizer(state["inputs"]["mean"], state["inputs"]["std"]))
         state["novelty"] = {"reference": novelty.reference, "typical": novelty.typical}
-        self._model.load_state_dict(state)
+        model.load_state_dict(state)
 
-    def _read_run(self) -> Transitions:
+    def _read_run(self) -> Any:
         folder = RunFolder(self._settings.run)
         numbers = range(len(folder.read_metrics()))
         episodes = [read_episode(folder.episode_path(number)) for number in numbers]
-        return Transitions.concatenate(
-            [transitions_of(self._task, episode, number, self._model.device) for number, episode in enumerate(episodes)]
-        )
+        parts = [self._task.experience(episode, number, self._model.device) for number, episode in enumerate(episodes)]
+        return parts[0].concatenate(parts)
 
 
-def _renumbered(part: Transitions, number: int) -> Transitions:
-    return Transitions(
-        part.states,
-        part.actions,
-        part.next_states,
-        part.rewards,
-        part.terminated,
-        torch.full_like(part.episodes, number),
-    )
+def _renumbered(part: Any, number: int) -> Any:
+    """The same experience as another episode."""
+    return replace(part, episodes=torch.full_like(part.episodes, number))
 
 
 def learn(settings: LearnerSettings, channels: LearnerChannels) -> None:

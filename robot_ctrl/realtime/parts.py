@@ -3,16 +3,18 @@
 from pathlib import Path
 from typing import Any
 
-from models.ensemble import ProbabilisticEnsemble
+from hardware.robot import Observation
+from models.learned import LearnedModel
 from robot_ctrl.build import make_model
 from robot_ctrl.config import RunConfig
+from robot_ctrl.episodes import read_episode
 from robot_ctrl.errors import RunError
 from robot_ctrl.run_folder import RunFolder
 from robot_ctrl.task import Task
 from robot_ctrl.tasks import make_task
 
 
-def load_task_and_model(config: RunConfig, run: Path) -> tuple[Task, ProbabilisticEnsemble]:
+def load_task_and_model(config: RunConfig, run: Path) -> tuple[Task, LearnedModel[Any]]:
     """The task, its simulated robot not connected, and the model of a run's last checkpoint.
 
     Raises:
@@ -35,3 +37,14 @@ def fitted_checkpoint(run: Path) -> dict[str, Any]:
     if checkpoint is None or not checkpoint["fits"]:
         raise RunError(f"{run} has no fitted model yet: let the run finish its random episodes first.")
     return checkpoint
+
+
+def recorded_start(run: Path, number: int = 0) -> Observation:
+    """What an episode of a run began with: a pose that the robot can start from, and no simulator is needed for it.
+
+    Args:
+        run: has episodes.
+        number: which; counted round and round.
+    """
+    paths = sorted(RunFolder(run).episodes.glob("episode_?????.mcap"))
+    return read_episode(paths[number % len(paths)]).observations[0]

@@ -6,19 +6,22 @@ import time
 from collections import deque
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from hardware.clock import Clock, MonotonicClock
 from hardware.robot import Observation
-from models.ensemble import ProbabilisticEnsemble
+from models.learned import LearnedModel
 from robot_ctrl.config import RunConfig
+from robot_ctrl.goals.goal_image_task import GoalImageTask
 from robot_ctrl.realtime.channels import Mailbox, Pulse, Ring, StopRequest
 from robot_ctrl.realtime.exploration import Caution
 from robot_ctrl.realtime.latency import LatencyEstimate
 from robot_ctrl.realtime.one_step import OneStepError
-from robot_ctrl.realtime.parts import load_task_and_model
+from robot_ctrl.realtime.parts import load_task_and_model, recorded_start
 from robot_ctrl.realtime.planning import RealTimePlanner, read_time
 from robot_ctrl.realtime.planning_messages import EpisodePlan, Seen
 from robot_ctrl.realtime.recording import Event, PlanMade
@@ -68,9 +71,15 @@ class PlannerStatus:
 
 @dataclass
 class PlannerChannels:
-    """What the planner shares with the others."""
+    """What the planner shares with the others.
+
+    Attributes:
+        seen: the newest observation, without pictures.
+        steps: the observation at the end of every period of the model, with pictures.
+    """
 
     seen: Mailbox
+    steps: Ring
     plans: Mailbox
     status: Mailbox
     models: Mailbox
@@ -91,6 +100,7 @@ class PlannerSettings:
         run: the run whose last model it starts with.
         budget: seconds that one plan may take.
         caution: how doubt bounds exploration.
+        picture: the goal (h, w, 3) uint8, for tasks with goal pictures; None takes the episode's own.
         threads: for tensor work.
     """
 
@@ -98,6 +108,7 @@ class PlannerSettings:
     run: Path
     budget: float
     caution: Caution
+    picture: NDArray[np.uint8] | None = None
     threads: int = 1
 
 
@@ -109,7 +120,7 @@ class PlannerServer:
         settings: PlannerSettings,
         channels: PlannerChannels,
         task: Task,
-        model: ProbabilisticEnsemble,
+        model: LearnedModel[Any],
         clock: Clock,
     ) -> None:
         self._settings, self._channels = settings, channels
@@ -120,6 +131,7 @@ class PlannerServer:
         self._planner = RealTimePlanner(task, model, replanner, clock, self._latency, budget=settings.budget)
         self._one_step = OneStepError(task, model)
         self._episode: int | None = None
+        self._error = math.nan
         self._planned_from = -math.inf
         self._failures = 0
         self._milliseconds: deque[float] = deque(maxlen=_KEPT)
@@ -129,37 +141,55 @@ class PlannerServer:
     def serve(self) -> bool:
         """Look for something to do, and do it; returns whether there was."""
         self._exchange_model()
-        seen: Seen | None = self._channels.seen.get()
-        if seen is None or seen.episode is None:
-            return False
-        if seen.episode != self._episode:
-            self._begin(seen.episode)
-        if read_time(seen.observation) < self._planned_from + self._task.period - 1e-3:
-            return False
-        self._planned_from = read_time(seen.observation)
         try:
-            self._plan(seen.episode, seen.observation, seen.lag)
+            seen = self._newest()
+            if seen is None or read_time(seen.observation) < self._planned_from + self._task.period - 1e-3:
+                return False
+            self._planned_from = read_time(seen.observation)
+            self._plan(seen)
             self._failures = 0
         except Exception as error:  # a planner that fails must not take the arm with it: late plans have rules
             self._failed(error)
         self._channels.status.put(self.status)
         return True
 
+    def _newest(self) -> Seen | None:
+        """What to plan from; None where nothing new was seen.
+
+        Observations a period apart are looked at one by one, whatever has to wait for it: states that remember are
+        made of them alone. Other states are best made of the very newest observation.
+        """
+        seen: Seen | None = self._channels.seen.get()
+        if self._task.remembers or seen is None or seen.episode is None:
+            seen = None
+        while (step := self._channels.steps.get()) is not None:
+            self._begin(step.episode)
+            self._task.state(step.observation)
+            self._error = self._one_step.observe(step.observation)
+            seen = step if self._task.remembers else seen
+        if seen is not None:
+            self._begin(seen.episode)
+        return seen
+
     def warm_up(self, observation: Observation) -> None:
         """Plan once for nothing, so that the first plan that counts is not the slowest."""
         self._planner.reset(0)
         self._planner.plan(observation)
 
-    def _begin(self, episode: int) -> None:
-        self._episode, self._planned_from = episode, -math.inf
-        self._planner.reset(derive_seed(self._settings.config.seed, "deployment policy", episode))
+    def _begin(self, episode: int | None) -> None:
+        if episode == self._episode:
+            return
+        self._episode, self._planned_from, self._error = episode, -math.inf, math.nan
+        self._planner.reset(derive_seed(self._settings.config.seed, "deployment policy", episode or 0))
         self._one_step.reset()
         self.status = replace(self.status, missed=0)
 
-    def _plan(self, episode: int, observation: Observation, lag: float) -> None:
+    def _plan(self, seen: Seen) -> None:
+        assert seen.episode is not None
+        episode, observation = seen.episode, seen.observation
         state = self._task.state(observation)
         doubt = self._doubt(state)
-        planned = self._planner.plan(observation, lag)
+        planned = self._planner.plan(observation, seen.lag)
         published = self._planner.published(planned)
         plan = replace(published.plan, proposal=None)
         self._channels.plans.put(
@@ -177,12 +207,12 @@ class PlannerServer:
             latency=self._latency.seconds,
             state_age=float(np.median(self._ages)),
             missed=self.status.missed + missed,
-            one_step_error=self._one_step.observe(observation),
+            one_step_error=self._error,
             doubt=doubt,
             reward=self._task.reward(observation),
         )
 
-    def _doubt(self, state: "np.ndarray") -> float:
+    def _doubt(self, state: NDArray[np.float64]) -> float:
         return float(self._model.novelty(torch.as_tensor(state, dtype=torch.float32).unsqueeze(0))[0])
 
     def _failed(self, error: Exception) -> None:
@@ -199,6 +229,7 @@ class PlannerServer:
         checkpoint = RunFolder(folder).load_checkpoint()
         if checkpoint is not None:
             self._model.load_state_dict(checkpoint["model"])
+            self._task.see_with(self._model)
             self.status = replace(self.status, model=self.status.model + 1)
 
 
@@ -209,9 +240,11 @@ def plan(settings: PlannerSettings, channels: PlannerChannels) -> None:
     clock = MonotonicClock()
     task, model = load_task_and_model(settings.config, settings.run)
     task.robot.connect()
+    if settings.picture is not None:
+        assert isinstance(task, GoalImageTask)
+        task.picture = settings.picture
     server = PlannerServer(settings, channels, task, model, clock)
-    observation = task.robot.reset(0)
-    server.warm_up(replace(observation, read_end={"warm-up": clock.now()}))
+    server.warm_up(replace(recorded_start(settings.run), read_end={"warm-up": clock.now()}))
     server.status = replace(server.status, ready=True)
     channels.status.put(server.status)
     while channels.quit.get() is None and not server.status.failed:

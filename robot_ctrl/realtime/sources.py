@@ -1,16 +1,19 @@
 """Where control and supervisor get their robot from; free of torch, and picklable."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from hardware.clock import Clock
 from hardware.errors import RobotFileError
 from hardware.exploration import Exploration
 from hardware.monitor import Monitor
-from hardware.robot import Array, Robot, RobotSpec
-from hardware.robot_file import RobotDescription, load_description, make_robot, make_twin
+from hardware.robot import Array, CameraSpec, Robot, RobotSpec
+from hardware.robot_file import CameraDescription, RobotDescription, load_description, make_robot, make_twin
 from hardware.safety import SafetyFilter
+
+if TYPE_CHECKING:
+    from hardware.camera import Camera
 
 SafePolicy = Literal["hold", "park", "torque_off"]
 
@@ -23,6 +26,9 @@ HOTTEST = 65.0
 
 OLDEST = 0.25
 """s that what is acted on may be old."""
+
+WIDEST = 320
+"""Pixels of the pictures that are recorded while a person drives: larger ones cannot be compressed as they come."""
 
 LARGEST_JUMP = 0.5
 """rad that a request may be from the command before it."""
@@ -41,6 +47,36 @@ class Bounds:
     low: Array
     high: Array
     speed: float
+
+
+@dataclass(frozen=True)
+class CameraSource:
+    """Knows how to open one camera of a robot's file, in whichever process needs it.
+
+    Attributes:
+        description: the camera.
+        spec: under which name and in which size its pictures are wanted.
+    """
+
+    description: CameraDescription
+    spec: CameraSpec
+
+    def open(self, clock: Clock) -> "Camera":
+        """The camera, not connected; its pictures are cut to the wanted proportions and scaled."""
+        from hardware.camera import VideoCamera
+        from hardware.camera_fit import FittedCamera
+
+        known = self.description
+        return FittedCamera(VideoCamera(known.spec, known.source, max_age=known.max_age, clock=clock), self.spec)
+
+
+def seeing(robot: Robot, cameras: Sequence[CameraSource], clock: Clock) -> Robot:
+    """A robot whose observations hold pictures, and that stops when a camera fails; itself without cameras."""
+    if not cameras:
+        return robot
+    from hardware.camera_robot import CameraRobot
+
+    return CameraRobot(robot, [camera.open(clock) for camera in cameras])
 
 
 class RobotSource(Protocol):
@@ -67,7 +103,7 @@ class RobotSource(Protocol):
         ...
 
     def open(self, clock: Clock) -> Robot:
-        """The robot, not connected."""
+        """The robot, not connected, without its cameras: it must be stopped even when they fail."""
         ...
 
     def filter(
@@ -117,8 +153,8 @@ class DescribedArm:
         return self.description.points
 
     def open(self, clock: Clock) -> Robot:
-        """The arm, not connected."""
-        return make_robot(self.description, self.port, clock)
+        """The arm, not connected, without its cameras."""
+        return make_robot(self.description.model_copy(update={"cameras": ()}), self.port, clock)
 
     def filter(
         self, robot: Robot, clock: Clock, bounds: Bounds | None = None, trust: Callable[[], float] = lambda: 1.0
@@ -134,6 +170,18 @@ class DescribedArm:
             largest_jump=LARGEST_JUMP,
             clock=clock,
         )
+
+
+def all_cameras(source: RobotSource) -> tuple[CameraSource, ...]:
+    """Every camera of a robot's file, its pictures at most ``WIDEST`` pixels wide: what people's driving records."""
+    if not isinstance(source, DescribedArm):
+        return ()
+    return tuple(CameraSource(camera, _narrowed(camera.spec)) for camera in source.description.cameras)
+
+
+def _narrowed(spec: CameraSpec) -> CameraSpec:
+    scale = min(1.0, WIDEST / spec.width)
+    return CameraSpec(spec.name, round(spec.width * scale), round(spec.height * scale))
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def test_the_same_observation_may_be_asked_for_twice() -> None:
 
 
 @pytest.mark.parametrize(
-    "then", [observation(5, 1.0), observation(5, 1.3), observation(6, 1.1)], ids=["reset", "pause", "gap"]
+    "then", [observation(5, 1.0), observation(5, 1.3), observation(6, 1.2)], ids=["reset", "pause", "gap"]
 )
 def test_memory_starts_anew_after(then: Observation) -> None:
     seeing = perception()
