@@ -5,8 +5,8 @@
                                                  processes killed and hung in a real deployment, over a pseudo-terminal
 
 For each: the time from the fault to a velocity of zero (commanded on the injected clock, of the joints live), what
-happened to the torque, what was lost from the record, and the message; live also when the arm moved last, for some stops
-end parked. Writes benchmarks/results/fault-matrix.csv (or fault-matrix-live.csv) and prints a table.
+happened to the torque, what was lost from the record, and the message; live also when the arm moved last, for some
+stops end parked. Writes benchmarks/results/fault-matrix.csv (or fault-matrix-live.csv) and prints a table.
 """
 
 import argparse

@@ -58,13 +58,32 @@ class ArmLimits:
         """Whether the command is on its way, and so has to brake before it rests."""
         return self.previous is not None and not self._motion.motion.resting
 
-    def reset(self, start: Array | None) -> None:
-        """Begin anew, at rest at a command if one is given."""
+    @property
+    def expected(self) -> Array | None:
+        """(nu,) where the joints should be; None before the first command."""
+        return self.previous
+
+    @property
+    def velocity(self) -> Array:
+        """(nu,) how fast the command moves, rad/s."""
+        return self._motion.motion.state.velocity
+
+    def reset(self, start: Array | None, velocity: Array | None = None) -> None:
+        """Begin anew, at a command if one is given, which moves steadily; at rest if no velocity is given."""
         self.previous = start
         if start is not None:
-            self._motion.reset(start)
+            self._motion.reset(start, velocity)
             if self._guard is not None:
                 self._guard.reset(start)
+
+    def locate(self, position: Array) -> None:
+        """Nothing: position commands lead wherever the joints are."""
+
+    def shift(self, offset: Array) -> None:
+        """Go on with the same motion elsewhere, (nu,) further."""
+        assert self.previous is not None
+        self.previous = self.previous + offset
+        self._motion.shift(offset)
 
     def limit(self, requested: Array) -> tuple[Array, tuple[Reason, ...]]:
         """The command to send instead of a request, (nu,), and why it differs."""

@@ -43,6 +43,7 @@ class Monitor:
         effort_time: float = 0.5,
         temperature: Limit | None = None,
     ) -> None:
+        self._moves_positions = spec.command_mode == "position"
         self._watches = [
             _Watch(spec, limit, _QUANTITIES[name], seconds)
             for name, limit, seconds in (
@@ -63,7 +64,7 @@ class Monitor:
 
         Args:
             observation: what was read.
-            command: (nu,) the command in force when it was read.
+            command: (nu,) where the joints should be when it is read.
             time: when it was read, seconds on the clock.
         """
         found = (watch.check(observation, command, time) for watch in self._watches)
@@ -71,7 +72,8 @@ class Monitor:
 
     def persists(self, observation: Observation) -> str | None:
         """What is still wrong with a robot that stands: nothing may be exceeded, and motors must have cooled down."""
-        command = observation.values.get("command", observation.values["joint_position"])
+        position = observation.values["joint_position"]
+        command = observation.values.get("command", position) if self._moves_positions else position
         found = (watch.persists(observation, command) for watch in self._watches)
         return next((wrong for wrong in found if wrong is not None), None)
 

@@ -10,7 +10,7 @@ three commands lies either ruckig's own motion or the parabola through them; bot
 whatever continues them smoothly has differences within the limits too.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,11 +91,23 @@ class MotionLimits:
         self._input.target_position = [0.0] * size
         self.reset(np.zeros(size))
 
-    def reset(self, position: Array) -> None:
-        """Start at rest at a position, (nu,)."""
-        self.motion = self._resting(position)
-        self._requests = position, position
-        self._commands = position, position, position
+    def reset(self, position: Array, velocity: Array | None = None) -> None:
+        """Start at a position, (nu,), at a steady velocity, (nu,); at rest if None."""
+        velocity = np.zeros_like(position) if velocity is None else velocity
+        self.motion = self._steady(position, velocity)
+        before, last = (position - periods * self._period * velocity for periods in (2, 1))
+        self._requests = last, position
+        self._commands = before, last, position
+
+    def shift(self, offset: Array) -> None:
+        """Go on with the same motion elsewhere, (nu,) further."""
+        motion = self.motion
+        state = replace(motion.state, position=motion.state.position + offset)
+        self.motion = Motion(state, motion.stop.shifted(offset), motion.since)
+        first, last = self._requests
+        self._requests = first + offset, last + offset
+        before, last, now = self._commands
+        self._commands = before + offset, last + offset, now + offset
 
     def braking(self) -> Motion:
         """One period further on the stop trajectory."""
@@ -179,8 +191,8 @@ class MotionLimits:
                 )
         return np.array([np.inf if limit is None else limit for limit in limits])
 
-    def _resting(self, position: Array) -> Motion:
-        state = MotionState.resting(np.array(position))
+    def _steady(self, position: Array, velocity: Array) -> Motion:
+        state = MotionState(np.array(position), np.array(velocity), np.zeros_like(position))
         stop = self._brakes.stop_from(state)
         if stop is None:
             raise ValueError(f"{self._spec.name}: there is no motion from {position}; look for a broken sensor")

@@ -3,7 +3,8 @@
 Order: latched fault → finite → shape → age and sequence → jump from the previous command → the robot's own state
 (tracking error, effort, temperature) → position limits → obstacles near by → velocity, acceleration and jerk → the way
 to rest within limits and clear of obstacles → send. What a robot does not state is not checked: simulated robots have
-limits of positions and rates alone (``StepLimits``); arms whose joints state a jerk have all of it (``ArmLimits``).
+limits of positions and rates alone (``StepLimits``); arms whose joints state a jerk have all of it, for position
+commands (``ArmLimits``) and for velocity commands (``VelocityLimits``).
 
 The previous command, not the measured state, is the reference: a lagging joint must not let the command creep
 (ros2_control PR 2183). A command that is not finite is refused, never clamped (PR 3320). From a start outside the
@@ -38,8 +39,17 @@ class Limits(Protocol):
         """Whether the command has to brake before it rests."""
         ...
 
+    @property
+    def expected(self) -> Array | None:
+        """(nu,) where the joints should be by now; None before the first command."""
+        ...
+
     def reset(self, start: Array | None) -> None:
         """Begin anew, at rest at a command if one is given."""
+        ...
+
+    def locate(self, position: Array) -> None:
+        """Take in where the joints are, (nu,)."""
         ...
 
     def limit(self, requested: Array) -> tuple[Array, tuple[Reason, ...]]:
@@ -122,7 +132,9 @@ class SafetyFilter:
         """
         if self._stopping:
             return
-        self._limits.reset(None if observation is None else self._start(observation))
+        self._limits.reset(None)
+        if observation is not None:
+            self._begin(observation)
         self._issued, self._seen = -np.inf, None
         if self._monitor is not None:
             self._monitor.reset()
@@ -192,16 +204,19 @@ class SafetyFilter:
         if self._max_age is not None:
             self._check_age(observation, issued)
         if self._limits.previous is None:
-            self._limits.reset(self._start(observation or robot.get_observation()))
-        previous = self._limits.previous
+            self._begin(observation or robot.get_observation())
+        previous, expected = self._limits.previous, self._limits.expected
         assert previous is not None
+        assert expected is not None
         if self._largest_jump is not None:
             self._check_jump(requested, previous, self._largest_jump)
         if self._monitor is not None and observation is not None:
             assert self._clock is not None
-            wrong = self._monitor.check(observation, previous, self._clock.now())
+            wrong = self._monitor.check(observation, expected, self._clock.now())
             if wrong is not None:
                 raise StoppedError(f"{self._spec.name}: {wrong}")
+        if observation is not None:
+            self._locate(observation)
 
     def _check_numbers(self, command: Array) -> None:
         names = [joint.name for joint in self._spec.joints]
@@ -274,6 +289,23 @@ class SafetyFilter:
         )
         return replace(receipt, requested=requested, reasons=reasons + receipt.reasons)
 
+    def _begin(self, observation: Observation) -> None:
+        """Start from the command that the robot is following, where it is."""
+        self._limits.reset(self._start(observation))
+        self._locate(observation)
+
+    def _locate(self, observation: Observation) -> None:
+        """Show the limits where the joints are; what is no number would switch them off."""
+        position = observation.values.get("joint_position")
+        if position is None:
+            return
+        if not np.isfinite(position).all():
+            raise CommandRefusedError(
+                f"{self._spec.name}: the robot reports a joint_position of {position}; look for a broken sensor, then "
+                f"call clear_fault(robot)"
+            )
+        self._limits.locate(np.asarray(position, dtype=np.float64))
+
     def _start(self, observation: Observation) -> Array:
         """The command that the robot is following before the first of ours."""
         source = "command" if "command" in observation.values else "joint_position"
@@ -289,9 +321,19 @@ class SafetyFilter:
 
 
 def _limits(spec: RobotSpec, twin: "KinematicTwin | None", exploration: "Exploration | None") -> Limits:
-    limits_jerk = spec.command_mode == "position" and any(joint.jerk is not None for joint in spec.joints)
-    if not limits_jerk and twin is None and exploration is None:
+    if not _is_arm(spec) and twin is None and exploration is None:
         return StepLimits(spec)
+    if spec.command_mode == "velocity":
+        from hardware.velocity_limits import VelocityLimits
+
+        return VelocityLimits(spec, twin=twin, exploration=exploration)
     from hardware.arm_limits import ArmLimits
 
     return ArmLimits(spec, twin=twin, exploration=exploration)
+
+
+def _is_arm(spec: RobotSpec) -> bool:
+    """Whether its joints state what it takes to know where a command comes to rest."""
+    if spec.command_mode == "velocity" and any(joint.position is None for joint in spec.joints):
+        return False
+    return spec.command_mode in ("position", "velocity") and any(joint.jerk is not None for joint in spec.joints)

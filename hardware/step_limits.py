@@ -43,6 +43,14 @@ class StepLimits:
         self.previous = start
         self._previous_step = np.zeros(self._spec.action_size)
 
+    @property
+    def expected(self) -> Array | None:
+        """(nu,) the command before, in command units; None before the first."""
+        return self.previous
+
+    def locate(self, position: Array) -> None:
+        """Nothing: the limits are those of the commands alone."""
+
     def limit(self, requested: Array) -> tuple[Array, tuple[Reason, ...]]:
         """The command to send instead of a request, (nu,), and why it differs."""
         assert self.previous is not None

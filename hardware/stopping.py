@@ -55,6 +55,10 @@ class StopTrajectory:
         self.lowest: Array = start + [bound.min for bound in extrema]
         self.highest: Array = start + [bound.max for bound in extrema]
 
+    def shifted(self, offset: Array) -> "StopTrajectory":
+        """The same motion from elsewhere, (nu,) further."""
+        return StopTrajectory(self._trajectory, self._start + offset)
+
     def at(self, time: float) -> MotionState:
         """The motion so many seconds after it began; at rest from the end on."""
         moved, velocity, acceleration = self._trajectory.at_time(min(time, self.duration))

@@ -77,7 +77,7 @@ def run_episode(
                 result.frames.append(robot.render())
             command = policy.act(observation)
             previous = task.previous_command(observation)
-            sent = safety.send(robot, command)
+            sent = safety.send(robot, command, observation)
             scaled = task.action_scale.to_action(sent.sent, previous)
             result.actions.append(scaled)
             observation = robot.get_observation()
