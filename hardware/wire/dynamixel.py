@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
+from hardware.wire.framing import StreamParser
+
 BROADCAST = 0xFE
 """The identifier that every servo obeys."""
 
@@ -249,83 +251,35 @@ def split_fast_status(packet: Packet, lengths: Iterable[int]) -> list[Packet]:
     return replies
 
 
-class PacketParser:
-    """Finds packets in a stream of bytes, and its way back after anything else.
+class PacketParser(StreamParser[Packet]):
+    """Finds packets in a stream of bytes; ``corrupted`` counts those whose CRC was wrong."""
 
-    Attributes:
-        garbage: bytes that belonged to no packet so far.
-        corrupted: packets whose CRC was wrong so far.
-    """
+    header = _HEADER
 
-    def __init__(self) -> None:
-        self.garbage = 0
-        self.corrupted = 0
-        self._buffer = bytearray()
-
-    @property
-    def pending(self) -> int:
-        """How many bytes wait for the rest of their packet."""
-        return len(self._buffer)
-
-    def clear(self) -> None:
-        """Forget the bytes of an unfinished packet."""
-        self.garbage += len(self._buffer)
-        self._buffer.clear()
-
-    def feed(self, data: bytes) -> list[Packet]:
-        """Take bytes in, in pieces of any size, and return the packets that they complete."""
-        self._buffer += data
-        packets: list[Packet] = []
-        while self._find_header():
-            size = self._size()
-            if size is None:
-                break
-            if size == 0 or self._has_header_inside(size):
-                self._drop(1)
-            elif len(self._buffer) < size:
-                break
-            elif crc(bytes(self._buffer[: size - 2])) != int.from_bytes(self._buffer[size - 2 : size], "little"):
-                self.corrupted += 1
-                self._drop(1)
-            else:
-                packets.append(_packet(bytes(self._buffer[:size])))
-                del self._buffer[:size]
-        return packets
-
-    def _find_header(self) -> bool:
-        """Drop what stands in front of the next header; false if there is none yet."""
-        at = self._buffer.find(_HEADER)
-        if at < 0:
-            kept = next((n for n in (3, 2, 1) if self._buffer.endswith(_HEADER[:n])), 0)
-            self._drop(len(self._buffer) - kept)
-            return False
-        self._drop(at)
-        return True
-
-    def _size(self) -> int | None:
-        """The size of the packet at the start of the buffer: None if not known yet, 0 if impossible."""
-        if len(self._buffer) < _OVERHEAD + 1:
+    def _size(self, data: bytearray) -> int | None:
+        if len(data) < _OVERHEAD + 1:
             return None
-        length = int.from_bytes(self._buffer[5:7], "little")
-        least = 4 if self._buffer[7] == Instruction.STATUS else 3
-        return length + _OVERHEAD if least <= length <= MAX_LENGTH and self._buffer[4] <= BROADCAST else 0
+        length = int.from_bytes(data[5:7], "little")
+        least = 4 if data[7] == Instruction.STATUS else 3
+        size = length + _OVERHEAD
+        possible = least <= length <= MAX_LENGTH and data[4] <= BROADCAST and not _has_header_inside(data, size)
+        return size if possible else 0
 
-    def _has_header_inside(self, size: int) -> bool:
-        """Stuffing keeps headers out of packets: where one shows, the packet around it was cut short."""
-        if self._buffer[4] == BROADCAST and self._buffer[7] == Instruction.STATUS:
-            return False
-        at = self._buffer.find(_HEADER, 1)
-        return 0 < at < size - len(_HEADER)
+    def _is_intact(self, frame: bytes) -> bool:
+        return crc(frame[:-2]) == int.from_bytes(frame[-2:], "little")
 
-    def _drop(self, count: int) -> None:
-        self.garbage += count
-        del self._buffer[:count]
+    def _packet(self, frame: bytes) -> Packet:
+        servo, instruction, body = frame[4], frame[7], frame[8:-2]
+        if instruction != Instruction.STATUS:
+            return Packet(servo, instruction, unstuff(body))
+        if servo != BROADCAST:
+            body = unstuff(body)
+        return Packet(servo, instruction, body[1:], body[0])
 
 
-def _packet(frame: bytes) -> Packet:
-    servo, instruction, body = frame[4], frame[7], frame[8:-2]
-    if instruction != Instruction.STATUS:
-        return Packet(servo, instruction, unstuff(body))
-    if servo != BROADCAST:
-        body = unstuff(body)
-    return Packet(servo, instruction, body[1:], body[0])
+def _has_header_inside(data: bytearray, size: int) -> bool:
+    """Stuffing keeps headers out of packets: where one shows, the packet around it was cut short."""
+    if data[4] == BROADCAST and data[7] == Instruction.STATUS:
+        return False
+    at = data.find(_HEADER, 1)
+    return 0 < at < size - len(_HEADER)

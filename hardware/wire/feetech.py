@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
+from hardware.wire.framing import StreamParser
+
 BROADCAST = 0xFE
 """The identifier that every servo obeys."""
 
@@ -136,61 +138,19 @@ def from_sign_magnitude(word: int, sign_bit: int) -> int:
     return -magnitude if word >> sign_bit & 1 else magnitude
 
 
-class PacketParser:
-    """Finds packets in a stream of bytes, and its way back after anything else.
+class PacketParser(StreamParser[Packet]):
+    """Finds packets in a stream of bytes; ``corrupted`` counts those whose check byte was wrong."""
 
-    Attributes:
-        garbage: bytes that belonged to no packet so far.
-        corrupted: packets whose check byte was wrong so far.
-    """
+    header = _HEADER
 
-    def __init__(self) -> None:
-        self.garbage = 0
-        self.corrupted = 0
-        self._buffer = bytearray()
+    def _size(self, data: bytearray) -> int | None:
+        if len(data) < 4:
+            return None
+        servo, length = data[2], data[3]
+        return length + 4 if servo != 0xFF and length >= 2 else 0
 
-    @property
-    def pending(self) -> int:
-        """How many bytes wait for the rest of their packet."""
-        return len(self._buffer)
+    def _is_intact(self, frame: bytes) -> bool:
+        return checksum(frame[2:-1]) == frame[-1]
 
-    def clear(self) -> None:
-        """Forget the bytes of an unfinished packet."""
-        self.garbage += len(self._buffer)
-        self._buffer.clear()
-
-    def feed(self, data: bytes) -> list[Packet]:
-        """Take bytes in, in pieces of any size, and return the packets that they complete."""
-        self._buffer += data
-        packets: list[Packet] = []
-        while self._find_header():
-            if len(self._buffer) < 4:
-                break
-            servo, length = self._buffer[2], self._buffer[3]
-            if servo == 0xFF or length < 2:
-                self._drop(1)
-                continue
-            size = length + 4
-            if len(self._buffer) < size:
-                break
-            body = bytes(self._buffer[2 : size - 1])
-            if checksum(body) != self._buffer[size - 1]:
-                self.corrupted += 1
-                self._drop(1)
-                continue
-            packets.append(Packet(servo, body[2], body[3:]))
-            del self._buffer[:size]
-        return packets
-
-    def _find_header(self) -> bool:
-        """Drop what stands in front of the next header; false if there is none yet."""
-        at = self._buffer.find(_HEADER)
-        if at < 0:
-            self._drop(len(self._buffer) - self._buffer.endswith(_HEADER[:1]))
-            return False
-        self._drop(at)
-        return True
-
-    def _drop(self, count: int) -> None:
-        self.garbage += count
-        del self._buffer[:count]
+    def _packet(self, frame: bytes) -> Packet:
+        return Packet(frame[2], frame[4], frame[5:-1])
