@@ -25,7 +25,7 @@ def reaching_arm(
     park pose are those of the robot's file.
 
     Args:
-        name: of the robot's file: so101, koch or viperx.
+        name: of the robot's file: so101, koch, viperx or fr3.
         control_rate: commands per second, Hz.
         cameras: of "workspace", "overhead" and, for the so101, "posture", those whose pictures go into observations.
         on_reset: draws the start, from the pose "ready" on.

@@ -41,12 +41,13 @@ class Workspace:
 WORKSPACES = {
     "so101": Workspace((1.2, 0.5, 0.5, 0.5, 1.0, 0.3), 0.04, (0.15, 0.40), 0.06),
     "koch": Workspace((1.2, 0.5, 0.5, 0.5, 1.0, 0.2), 0.03, (0.10, 0.25), 0.05),
+    "fr3": Workspace((1.0, 0.5, 0.5, 0.5, 0.6, 0.6, 0.8), 0.10, (0.30, 0.70), 0.12),
     "viperx": Workspace((1.2, 0.5, 0.5, 0.5, 0.5, 1.0, 0.3), 0.08, (0.25, 0.60), 0.10),
 }
 
 
 class ArmReach(Task):
-    """Reach random points with a simulated SO-101, Koch or ViperX class arm (success within 2 cm)."""
+    """Reach random points with a simulated SO-101, Koch, ViperX or FR3 class arm (success within 2 cm)."""
 
     defaults: ClassVar[dict[str, Any]] = {
         "episodes": 40,
@@ -58,7 +59,7 @@ class ArmReach(Task):
     def __init__(
         self,
         *,
-        arm: Literal["so101", "koch", "viperx"] = "so101",
+        arm: Literal["so101", "koch", "viperx", "fr3"] = "so101",
         episode_steps: int = 50,
         speed: float = 1.5,
         control_rate: float = 20.0,

@@ -9,7 +9,8 @@ from hardware.errors import RobotFileError
 from hardware.robot_file import load_description
 from hardware.safety import SafetyFilter
 
-ARMS = ("so101", "koch", "viperx")
+PLANAR = ("so101", "koch", "viperx")
+ARMS = (*PLANAR, "fr3")
 # Where the next joint that bends is, from the one before, (forwards, up), m; the first from the first joint's axis on
 # the ground, which stands at x = AXIS.
 LINKS = {
@@ -21,7 +22,7 @@ AXIS = {"so101": 0.0, "koch": 0.012, "viperx": 0.0}
 BENDING = {"so101": (1, 2, 3), "koch": (1, 2, 3), "viperx": (1, 2, 4)}
 
 
-@pytest.mark.parametrize("name", ARMS)
+@pytest.mark.parametrize("name", PLANAR)
 @pytest.mark.parametrize("pose", [(0.0, 0.0, 0.0, 0.0), (0.7, -0.4, 0.9, 0.5), (-1.5, 0.5, -1.0, 1.4)])
 def test_the_tip_is_where_the_links_say(name: str, pose: tuple[float, ...]) -> None:
     def start(model: object, data: mujoco.MjData, rng: np.random.Generator) -> None:
@@ -38,6 +39,37 @@ def test_the_tip_is_where_the_links_say(name: str, pose: tuple[float, ...]) -> N
         place = place + turn @ (forwards, up)
     expected = [AXIS[name] + place[0] * np.cos(pose[0]), place[0] * np.sin(pose[0]), place[1]]
     np.testing.assert_allclose(robot.get_observation().values["gripper_tip"], expected, atol=1e-9)
+
+
+FR3_LINKS = [
+    # a and alpha of the joint before, d: Craig's convention, as Franka publishes it
+    (0.0, 0.0, 0.333),
+    (0.0, -np.pi / 2, 0.0),
+    (0.0, np.pi / 2, 0.316),
+    (0.0825, np.pi / 2, 0.0),
+    (-0.0825, -np.pi / 2, 0.384),
+    (0.0, np.pi / 2, 0.0),
+    (0.088, np.pi / 2, 0.0),
+]
+FLANGE_TO_TIP = 0.107 + 0.1034
+
+
+def test_the_tip_of_an_fr3_is_where_its_published_parameters_say() -> None:
+    low, high = load_description("fr3").spec.command_limits
+    robot = reaching_arm("fr3", on_reset=lambda model, data, rng: np.copyto(data.qpos, rng.uniform(low, high)))
+    robot.connect()
+    for seed in range(5):
+        values = robot.reset(seed).values
+        frame = np.eye(4)
+        for (a, alpha, d), angle in zip(FR3_LINKS, values["qpos"], strict=True):
+            turn, tilt = (np.cos(angle), np.sin(angle)), (np.cos(alpha), np.sin(alpha))
+            frame = frame @ [
+                [turn[0], -turn[1], 0.0, a],
+                [turn[1] * tilt[0], turn[0] * tilt[0], -tilt[1], -tilt[1] * d],
+                [turn[1] * tilt[1], turn[0] * tilt[1], tilt[0], tilt[0] * d],
+                [0.0, 0.0, 0.0, 1.0],
+            ]
+        np.testing.assert_allclose(values["gripper_tip"], (frame @ [0.0, 0.0, FLANGE_TO_TIP, 1.0])[:3], atol=1e-9)
 
 
 @pytest.mark.parametrize("name", ARMS)

@@ -40,7 +40,7 @@ def test_joints_are_taken_in_the_order_given() -> None:
     np.testing.assert_allclose(swapped.site_positions(pose[::-1])["gripper_tip"], expected)
 
 
-@pytest.mark.parametrize("robot", ["so101", "koch", "viperx"])
+@pytest.mark.parametrize("robot", ["so101", "koch", "viperx", "fr3"])
 def test_an_arm_at_rest_touches_nothing(robot: str) -> None:
     description = load_description(robot)
     assert description.twin is not None
@@ -69,6 +69,22 @@ def test_a_gripper_in_the_table_or_in_its_own_arm_is_found(pose: list[float], pa
     assert pair in [hit.pair for hit in found]
     assert [hit.slack for hit in found] == sorted(hit.slack for hit in found)
     assert all(hit.slack < 0 for hit in found)
+
+
+@pytest.mark.parametrize(
+    ("pose", "pair"),
+    [
+        ([0.0, 0.5, 0.0, -2.7, 0.0, 3.2, 0.0], ("hand", "table")),
+        ([0.0, 1.5, 0.0, -1.6, 0.0, 1.5, 0.0], ("link5", "table")),
+        ([0.51, 1.02, -0.34, -2.62, 0.0, 1.05, 0.31], ("link1", "hand")),
+        ([-2.12, 1.22, 0.46, -2.63, 2.02, 4.27, 0.37], ("link0", "hand")),
+    ],
+)
+def test_an_fr3_in_the_table_or_in_itself_is_found(pose: list[float], pair: tuple[str, str]) -> None:
+    description = load_description("fr3")
+    assert description.park_pose is not None
+    twin = KinematicTwin("fr3", [joint.name for joint in description.joints], rest=[description.park_pose])
+    assert pair in [hit.pair for hit in twin.collisions(np.array(pose))]
 
 
 def test_nothing_that_is_near_is_overlooked() -> None:
