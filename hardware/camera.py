@@ -278,23 +278,27 @@ class RenderedCamera:
 class FreezeDetector:
     """Notices a camera that goes on sending the same picture, or none, while the robot moves.
 
-    A camera's own noise changes every picture; a driver that hangs repeats one with fresh times. Pictures that are
-    equal while a joint has been at places further apart than ``motion`` are taken for frozen, and so is a picture whose
-    sequence number stands still over that motion. A joint that trembles in one place does not count as moving.
+    A camera's own noise changes every picture; a driver that hangs repeats one with fresh times. Pictures are taken for
+    frozen when they have been equal for longer than ``patience`` by their own stamps, while a joint has been at places
+    further apart than ``motion``. A joint that trembles in one place does not move, and a network that hands out a
+    picture twice is not frozen; a camera whose stamps stand still is stale, which its ``read`` says.
 
     Args:
         camera: the camera's name, for messages.
         motion: how far any joint may move while the picture stays the same, rad or m.
+        patience: how long it may stay the same while joints move, s.
 
     Raises:
-        ValueError: if ``motion`` is not positive.
+        ValueError: if a limit is not positive.
     """
 
-    def __init__(self, camera: str, motion: float = 0.15) -> None:
+    def __init__(self, camera: str, motion: float = 0.15, patience: float = 0.5) -> None:
         if not motion > 0:
             raise ValueError(f"camera {camera!r}: motion is {motion} rad; it must be above 0")
-        self._camera, self._motion = camera, motion
-        self._last: Picture | None = None
+        if not patience > 0:
+            raise ValueError(f"camera {camera!r}: patience is {patience} s; it must be above 0")
+        self._camera, self._motion, self._patience = camera, motion, patience
+        self._first: Frame | None = None
         self._low = self._high = np.zeros(0)
 
     def check(self, frame: Frame, joint_position: NDArray[np.float64]) -> None:
@@ -307,14 +311,15 @@ class FreezeDetector:
         Raises:
             CameraError: if the picture has not changed while a joint moved further than the limit.
         """
-        position = np.asarray(joint_position, dtype=np.float64)
-        if self._last is None or not (frame.image is self._last or np.array_equal(frame.image, self._last)):
-            self._last, self._low, self._high = frame.image, position, position
+        position, first = np.asarray(joint_position, dtype=np.float64), self._first
+        if first is None or not (frame.image is first.image or np.array_equal(frame.image, first.image)):
+            self._first, self._low, self._high = frame, position, position
             return
         self._low, self._high = np.minimum(self._low, position), np.maximum(self._high, position)
-        moved = float((self._high - self._low).max())
-        if moved > self._motion:
+        moved, lasted = float((self._high - self._low).max()), frame.grabbed_at - first.grabbed_at
+        if moved > self._motion and lasted > self._patience:
             raise CameraError(
-                f"camera {self._camera!r}: the picture is frozen: it stayed the same while a joint moved "
-                f"{moved:.2f} rad, the limit is {self._motion:g} rad; connect the camera again"
+                f"camera {self._camera!r}: the picture is frozen: it stayed the same for {lasted:.1f} s while a joint "
+                f"moved {moved:.2f} rad, the limits are {self._patience:g} s and {self._motion:g} rad; connect the "
+                f"camera again"
             )

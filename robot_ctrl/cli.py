@@ -83,9 +83,11 @@ def _parser() -> argparse.ArgumentParser:
     which = command.add_mutually_exclusive_group(required=True)
     which.add_argument("--image", type=Path, metavar="PNG", help="the goal picture")
     which.add_argument("--joints", type=numbers, metavar="Q1,Q2,...", help="a pose whose picture is drawn, rad")
+    which.add_argument("--capture", action="store_true", help="drive the robot to the goal by keys, take its picture")
     which.add_argument("--pixel", type=pixel, metavar="U,V", help="what to move; with --to")
     command.add_argument("--to", type=pixel, metavar="U,V", help="where the pixel is to go")
     command.add_argument("--seed", type=int, default=0, help="which start (default 0)")
+    robots.add_goal_arguments(command)
     command.set_defaults(command=_goal)
 
     robots.add_commands(commands)
@@ -139,9 +141,16 @@ def _goal(given: argparse.Namespace) -> int:
 
         print(goal_pixel(given.run, pixel=given.pixel, to=given.to, seed=given.seed))
         return 0
+    wanted = {"image": given.image, "joints": given.joints, "capture": given.capture, "seed": given.seed}
+    if given.robot is not None:
+        from robot_ctrl.goal_robot import goal_on_robot
+
+        robot = {"by_hand": given.by_hand, "port": given.port, "camera": given.camera, "park": not given.no_park}
+        print(goal_on_robot(given.run, given.robot, **wanted, **robot))
+        return 0
     from robot_ctrl.goal import goal
 
-    print(goal(given.run, image=given.image, joints=given.joints, seed=given.seed))
+    print(goal(given.run, **wanted))
     return 0
 
 

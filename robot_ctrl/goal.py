@@ -1,29 +1,22 @@
-"""`robot-ctrl goal`: execute a visual goal with what a run has learned."""
+"""`robot-ctrl goal`: execute a goal picture with what a run has learned, in simulation."""
 
-import logging
-import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from hardware.robot import Observation
-from hardware.safety import SafetyFilter
+from hardware.camera_fit import fitted
 from robot_ctrl.build import load_controller
-from robot_ctrl.controller import Controller
 from robot_ctrl.errors import RunError
 from robot_ctrl.goals.goal_image_task import GoalImageTask, Picture
-from robot_ctrl.goals.goal_page import GoalPage
-from robot_ctrl.goals.goal_record import GoalRecord, record_goal
-from robot_ctrl.loop import EpisodeResult, run_episode
+from robot_ctrl.goals.goal_result import PictureGoal, familiar, next_folder, write_result
+from robot_ctrl.goals.posing import pose_by_keys
+from robot_ctrl.keyboard import Keys
+from robot_ctrl.loop import run_episode
 from robot_ctrl.run_folder import RunFolder
 from robot_ctrl.seeds import derive_seed
-from robot_ctrl.video import VideoWriter
-
-logger = logging.getLogger(__name__)
+from robot_ctrl.task import Task
 
 
 def goal(
@@ -31,7 +24,9 @@ def goal(
     *,
     image: Path | None = None,
     joints: Sequence[float] | None = None,
+    capture: bool = False,
     seed: int = 0,
+    keys: Keys | None = None,
 ) -> str:
     """Plan to a goal picture from a random start; leaves RUN/goals/NUMBER/ and says how it went.
 
@@ -42,121 +37,82 @@ def goal(
         run: a run of a task with goal pictures.
         image: the goal picture; it is scaled to what the camera gives.
         joints: a pose instead, rad, whose picture is drawn by the robot's twin.
+        capture: or a pose that is driven to by keys.
         seed: of the start.
+        keys: what was typed since the last call; None reads the terminal.
 
     Raises:
         RunError: if the run is of another kind, the picture cannot be read, the pose does not exist, or the
             picture is from another scene.
+        UserError: if there is no terminal to capture from.
     """
-    task, controller, safety = load_controller(run)
+    if (image is not None) + (joints is not None) + capture != 1:
+        raise RunError("goal: give one of --image, --joints and --capture.")
+    loaded, controller, safety = load_controller(run)
+    task = with_pictures(run, loaded)
+    reset_seed = derive_seed(seed, "goal", 0)
+    if image is not None:
+        wanted = PictureGoal(
+            f"Goal: {image.name}", read_picture(image, (task.image_spec.width, task.image_spec.height))
+        )
+    elif joints is not None:
+        wanted = posed(task, joints)
+    else:
+        wanted = pose_by_keys(task, reset_seed, keys)
+    familiar(task, wanted)
+    task.picture = wanted.picture
+    policy_seed = derive_seed(seed, "goal policy", 0)
+    result = run_episode(task, controller, safety, reset_seed=reset_seed, policy_seed=policy_seed, film=True)
+    folder = next_folder(run)
+    folder.mkdir(parents=True)
+    verdict = write_result(
+        folder,
+        task,
+        RunFolder.open(run)[1].task["name"],
+        wanted,
+        result.observations,
+        controller.plans,
+        result.frames,
+        seed=seed,
+        plan_ms_p50=float(np.median(controller.plan_seconds)) * 1e3,
+    )
+    return f"{verdict}\n{RunFolder(folder).report}"
+
+
+def with_pictures(run: Path, task: Task) -> GoalImageTask:
+    """The task, if its goals are pictures.
+
+    Raises:
+        RunError: if they are not.
+    """
     if not isinstance(task, GoalImageTask):
         raise RunError(
             f"{run} is a run of a task without goal pictures; make one with `robot-ctrl run reacher-goal-image`."
         )
-    return Execution(run, task, controller, safety, image, joints, seed).execute()
+    return task
 
 
-class Execution:
-    """One goal picture, planned to and written down."""
+def posed(task: GoalImageTask, joints: Sequence[float]) -> PictureGoal:
+    """A pose (nu,), rad, as a goal: its picture is drawn by the robot's twin.
 
-    def __init__(
-        self,
-        run: Path,
-        task: GoalImageTask,
-        controller: Controller,
-        safety: SafetyFilter,
-        image: Path | None,
-        joints: Sequence[float] | None,
-        seed: int,
-    ) -> None:
-        self._run, self._task, self._controller, self._safety = run, task, controller, safety
-        self._joints = None if joints is None else np.asarray(joints, dtype=np.float64)
-        self._seed = seed
-        if (image is None) == (joints is None):
-            raise RunError("goal: give either --image or --joints.")
-        if self._joints is not None:
-            try:
-                self._picture = task.picture_of(self._joints)
-            except ValueError as error:
-                raise RunError(f"goal: {error}") from None
-            self._title = f"Goal: joints {', '.join(f'{joint:.2f}' for joint in self._joints)} rad"
-        else:
-            assert image is not None
-            self._picture = read_picture(image, (task.image_spec.width, task.image_spec.height))
-            self._title = f"Goal: {image.name}"
-
-    def execute(self) -> str:
-        """Plan to the goal, write the folder, and say how it went in a line or two."""
-        task = self._task
-        familiarity = task.familiarity(self._picture)
-        if familiarity.strange:
-            raise RunError(
-                f"the goal picture does not look like anything that this model has seen: its latent state is "
-                f"{familiarity.latent:.1f} times as far from the data as is allowed, its pixels "
-                f"{familiarity.pixels:.1f} times. Take it with the same camera, in the same scene, with the robot "
-                f"within its reach."
-            )
-        task.picture = self._picture
-        result = self._film()
-        states = np.stack([task.state(observation) for observation in result.observations])
-        record = record_goal(
-            task.image_model,
-            task.image_spec,
-            task.encoded(self._picture),
-            states,
-            result.observations,
-            self._controller.plans,
-        )
-        metres = self._metres(result.observations)
-        verdict = _verdict(record, metres, task.period)
-        folder = RunFolder(_next_folder(self._run / "goals"))
-        folder.path.mkdir(parents=True)
-        cv2.imwrite(str(folder.path / "goal.png"), cv2.cvtColor(self._picture, cv2.COLOR_RGB2BGR))
-        video = self._write_video(folder.path / "goal.mp4", result)
-        task_name = RunFolder.open(self._run)[1].task["name"]
-        page = GoalPage(task_name, self._title, verdict, self._picture, familiarity, task.period, record, metres, video)
-        page.write(folder.report)
-        folder.write_json("goal.json", self._numbers(record, metres))
-        return f"{verdict}\n{folder.report}"
-
-    def _film(self) -> EpisodeResult:
-        return run_episode(
-            self._task,
-            self._controller,
-            self._safety,
-            reset_seed=derive_seed(self._seed, "goal", 0),
-            policy_seed=derive_seed(self._seed, "goal policy", 0),
-            film=True,
-        )
-
-    def _metres(self, observations: Sequence[Observation]) -> NDArray[np.float64] | None:
-        if self._joints is None:
-            return None
-        return np.array([self._task.distance_to(observation, self._joints) for observation in observations])
-
-    def _write_video(self, path: Path, result: EpisodeResult) -> str:
-        height, width, _ = result.frames[0].shape
-        goal_side = cv2.resize(self._picture, (height, height), interpolation=cv2.INTER_NEAREST)
-        with VideoWriter(path, 1.0 / self._task.period, (width + height, height)) as video:
-            for frame in result.frames:
-                video.write(np.hstack([frame, goal_side]))
-        return path.name
-
-    def _numbers(self, record: GoalRecord, metres: NDArray[np.float64] | None) -> dict[str, Any]:
-        return {
-            "goal": self._title,
-            "seed": self._seed,
-            "reached": record.reached,
-            "distance_start": float(record.distances[0]),
-            "distance_end": float(record.distances[-1]),
-            "metres_start": None if metres is None else float(metres[0]),
-            "metres_end": None if metres is None else float(metres[-1]),
-            "plan_ms_p50": float(np.median(self._controller.plan_seconds)) * 1e3,
-        }
+    Raises:
+        RunError: if there is no such pose.
+    """
+    pose = np.asarray(joints, dtype=np.float64)
+    try:
+        picture = task.picture_of(pose)
+    except ValueError as error:
+        raise RunError(f"goal: {error}") from None
+    return PictureGoal(f"Goal: joints {', '.join(f'{joint:.2f}' for joint in pose)} rad", picture, pose)
 
 
-def read_picture(path: Path, size: tuple[int, int]) -> Picture:
+def read_picture(path: Path, size: tuple[int, int], camera: tuple[int, int] | None = None) -> Picture:
     """A picture file as (h, w, 3) uint8 RGB, scaled to (width, height).
+
+    Args:
+        path: of the file.
+        size: what the model sees, pixels.
+        camera: what the robot's camera gives, pixels: such a picture is cut as the camera's own are.
 
     Raises:
         RunError: if it cannot be read, or its sides have other proportions.
@@ -167,31 +123,12 @@ def read_picture(path: Path, size: tuple[int, int]) -> Picture:
     if picture is None:
         raise RunError(f"{path}: not a picture that can be read; give a PNG or a JPEG.")
     height, width = picture.shape[:2]
-    if abs(width / height - size[0] / size[1]) > 0.02:
+    allowed = [size] if camera is None else [size, camera]
+    if all(abs(width / height - each[0] / each[1]) > 0.02 for each in allowed):
+        sizes = " or ".join(f"{each[0]}x{each[1]}" for each in allowed)
         raise RunError(
-            f"{path}: the picture is {width}x{height} pixels, and the camera's are {size[0]}x{size[1]}: crop it to the "
+            f"{path}: the picture is {width}x{height} pixels, and the camera's are {sizes}: crop it to the "
             f"same proportions first."
         )
-    scaled = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    scaled = fitted(np.asarray(picture, dtype=np.uint8), *size)
     return np.asarray(cv2.cvtColor(scaled, cv2.COLOR_BGR2RGB), dtype=np.uint8)
-
-
-def _verdict(record: GoalRecord, metres: NDArray[np.float64] | None, period: float) -> str:
-    seconds = (len(record.distances) - 1) * period
-    nearest = int(record.distances.argmin())
-    now, near = record.distances[-1], record.arrival
-    if record.reached:
-        text = f"Reached after {seconds:.1f} s: the model's distance to the goal is {now:.2f}, and {near:.2f} is near."
-    else:
-        text = (
-            f"Not reached in {seconds:.1f} s: the model's distance to the goal is {now:.2f}, and {near:.2f} would be "
-            f"near; the least was {record.distances[nearest]:.2f} at {nearest * period:.1f} s. It may be out of reach."
-        )
-    if metres is not None:
-        text += f" True distance: {metres[0] * 100:.1f} cm at the start, {metres[-1] * 100:.1f} cm at the end."
-    return text
-
-
-def _next_folder(goals: Path) -> Path:
-    numbers = [int(path.name) for path in goals.glob("*") if re.fullmatch(r"\d+", path.name)]
-    return goals / f"{max(numbers, default=-1) + 1:03d}"

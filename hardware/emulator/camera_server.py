@@ -23,10 +23,12 @@ from hardware.stream import MjpegServer
 
 
 class _Painter:
-    """Draws the newest posture."""
+    """Draws the newest posture, without the markers of goals: no camera sees those."""
 
     def __init__(self, model: Path, payload: float, stream: CameraStream) -> None:
         self._model = compile_plant(model, payload)
+        markers = self._model.body_mocapid[self._model.geom_bodyid] >= 0
+        self._model.geom_rgba[markers, 3], self._model.geom_matid[markers] = 0.0, -1
         self._data = mujoco.MjData(self._model)
         self._renderer = ModelRenderer(self._model)
         self._stream = stream

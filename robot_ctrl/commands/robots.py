@@ -70,6 +70,17 @@ def add_commands(commands: Any) -> None:
     robot(add("reset-fault", _reset_fault, "the only way out of a latched fault; moves nothing"))
 
 
+def add_goal_arguments(command: argparse.ArgumentParser) -> None:
+    """Add what executing a goal on a robot takes."""
+    command.add_argument("--robot", metavar="ROBOT", help=f"do it on an arm or its emulator: {ROBOT_HELP}")
+    command.add_argument("--port", help=PORT_HELP)
+    command.add_argument("--camera", metavar="NAME", help=CAMERA_HELP)
+    command.add_argument(
+        "--by-hand", action="store_true", help="with --capture: the arm goes limp and is moved by hand"
+    )
+    command.add_argument("--no-park", action="store_true", help="leave the arm where the episode ended")
+
+
 def _deploy(given: argparse.Namespace) -> int:
     from robot_ctrl.deploy import deploy
 

@@ -49,7 +49,7 @@ class PlannerStatus:
         missed: plans of this episode that were not had by their deadline.
         one_step_error: of the model on what it saw last, relative to how much the state changes.
         doubt: how new the state is to the model: about 1 for what it knows.
-        reward: the task's, for the newest observation.
+        reward: the task's, for the newest observation; NaN towards a picture, of which no distance is known.
         model: how many times the model was exchanged.
         error: what the last plan failed with.
         failed: whether planning gave up.
@@ -209,7 +209,7 @@ class PlannerServer:
             missed=self.status.missed + missed,
             one_step_error=self._error,
             doubt=doubt,
-            reward=self._task.reward(observation),
+            reward=math.nan if self._settings.picture is not None else self._task.reward(observation),
         )
 
     def _doubt(self, state: NDArray[np.float64]) -> float:

@@ -137,11 +137,20 @@ def test_a_video_file_is_read_to_its_end(tmp_path: Path) -> None:
 
 
 def test_a_picture_that_stays_while_joints_move_is_frozen() -> None:
-    detector = FreezeDetector("front", motion=0.1)
+    detector = FreezeDetector("front", motion=0.1, patience=0.3)
     for step in range(3):
         detector.check(Frame(picture(1), 0.1 * step, step), np.array([0.04 * step]))
     with pytest.raises(CameraError, match="frozen"):
         detector.check(Frame(picture(1), 0.4, 4), np.array([0.16]))
+
+
+def test_trembling_and_pictures_that_come_twice_are_no_freeze() -> None:
+    detector = FreezeDetector("front", motion=0.1, patience=0.3)
+    for step in range(100):
+        detector.check(Frame(picture(1), 0.1 * step, step), np.array([0.04 * (step % 2)]))
+    detector = FreezeDetector("front", motion=0.1, patience=0.3)
+    for step in range(100):
+        detector.check(Frame(picture(step // 3), 0.1 * step, step), np.array([0.3 * step]))
 
 
 @pytest.mark.parametrize("still", ["joints", "nothing"])

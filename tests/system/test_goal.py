@@ -63,7 +63,7 @@ def test_a_picture_from_another_scene_is_refused_before_anything_moves(run: Path
 
 
 def test_impossible_requests_are_explained(run: Path) -> None:
-    with pytest.raises(RunError, match="either --image or --joints"):
+    with pytest.raises(RunError, match="give one of --image"):
         goal(run)
     with pytest.raises(RunError, match="is no pose of the reacher"):
         goal(run, joints=[0.0, 9.0])
