@@ -3,12 +3,12 @@
 import logging
 
 from hardware.clock import Clock
-from hardware.errors import RobotError
+from hardware.errors import RobotError, ServoFaultError
 from hardware.robot import Robot
 from robot_ctrl.action_scale import ActionScale
 from robot_ctrl.realtime.control import ControlTick
 from robot_ctrl.realtime.rules import LatePlanRules
-from robot_ctrl.realtime.sources import RobotSource
+from robot_ctrl.realtime.sources import DescribedArm, RobotSource
 
 logger = logging.getLogger(__name__)
 PARK_SECONDS = 30.0
@@ -18,7 +18,7 @@ def make_safe(source: RobotSource, clock: Clock, reason: str, park_speed: float)
     """Connect, which makes the arm hold where it stands; then hold, park or cut the torque, and release the port.
 
     The arm must not be held by another process any more. Cutting the torque, where that is the policy, is what the
-    robot's own ``stop`` does.
+    robot's own ``stop`` does; an arm that does not let itself be connected has it cut servo by servo.
 
     Args:
         source: makes the robot.
@@ -30,7 +30,11 @@ def make_safe(source: RobotSource, clock: Clock, reason: str, park_speed: float)
         RobotError: if the arm cannot be reached.
     """
     robot = source.open(clock)
-    robot.connect()
+    try:
+        robot.connect()
+    except RobotError as error:
+        _cut_torque(source, clock, error)
+        return
     try:
         if source.safe_policy == "park":
             _park(source, robot, clock, park_speed)
@@ -40,6 +44,24 @@ def make_safe(source: RobotSource, clock: Clock, reason: str, park_speed: float)
             robot.disconnect()
         except RobotError as error:
             logger.error("%s: could not be released: %s", source.name, error)
+
+
+def _cut_torque(source: RobotSource, clock: Clock, error: RobotError) -> None:
+    """Switch every servo off that answers, where that is the policy and the arm has servos.
+
+    Raises:
+        RobotError: why the arm cannot be reached, or which servos may still hold.
+    """
+    if not isinstance(source, DescribedArm) or source.safe_policy != "torque_off":
+        raise error
+    if source.description.driver == "franka":
+        raise error
+    from hardware.servo_arm import release
+
+    failures = release(source.description, source.port, clock)
+    if failures:
+        raise ServoFaultError(f"{error} The other servos were switched off, but {'; '.join(failures)}") from error
+    logger.warning("%s: its servos were switched off without connecting, for %s", source.name, error)
 
 
 def _park(source: RobotSource, robot: Robot, clock: Clock, speed: float) -> None:
