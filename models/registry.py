@@ -10,6 +10,7 @@ MODELS = {
     "e2c": ("image.e2c", "E2C"),
     "latent-state-space": ("image.latent_state_space", "LatentStateSpace"),
     "joint-embedding": ("image.joint_embedding", "JointEmbedding"),
+    "foresight": ("image.foresight", "Foresight"),
 }
 """Name → module and class; modules are imported when a model is made."""
 

@@ -60,6 +60,7 @@ def resolve(task: str, overrides: Sequence[str]) -> RunConfig:
         raise ConfigError(
             f"{source}: task.name is missing: say which task to run, for example task: {{name: arm-reach}}."
         )
+    section = tree["task"] = _for_model(section, tree.get("model"))
     factory = task_class(section["name"])
     tree = merge({"run_dir": f"runs/{_slug(section['name'])}"}, merge(_defaults(factory, tree), tree))
     return complete(check_config(tree, source))
@@ -224,6 +225,12 @@ def _defaults(factory: type[Task], tree: Mapping[str, Any]) -> dict[str, Any]:
         return factory.defaults
     shared = {key: value for key, value in planner.items() if key in PlannerChoice.__dataclass_fields__}
     return factory.defaults | {"planner": shared}
+
+
+def _for_model(section: Mapping[str, Any], model: Any) -> Mapping[str, Any]:
+    """A task's section, with the task's variant for the chosen model if it has one."""
+    chosen = str(model.get("name")) if isinstance(model, Mapping) else ""
+    return {**section, "name": task_class(section["name"]).variants.get(chosen, section["name"])}
 
 
 def _without_name(section: Mapping[str, Any]) -> dict[str, Any]:

@@ -64,14 +64,16 @@ def goal_pixel(run: Path, *, pixel: tuple[float, float], to: tuple[float, float]
         task, controller, safety, reset_seed=reset_seed, policy_seed=derive_seed(seed, "goal policy", 0)
     )
     states = np.stack([task.state(observation) for observation in result.observations])
-    record = record_pixels(task.model, robot.camera, task.places, states, result.observations, controller.plans)
+    record = record_pixels(task, states, result.observations, controller.plans)
     verdict, reached = _verdict(record, robot, task.period)
     folder = RunFolder(_next_folder(run / "goals"))
     folder.path.mkdir()
     _write_video(folder.path / "goal.mp4", record, robot.pictures, task.period)
     title = f"Goal: pixel {_text(robot.pixel)} to {_text(robot.goal_pixel)}"
     name = Path(RunFolder.open(run)[1].task["name"]).name
-    PixelPage(name, title, verdict, task.period, record, start, robot.pictures[-1], "goal.mp4").write(folder.report)
+    imagined = task.imagined(states, controller.plans)
+    page = PixelPage(name, title, verdict, task.period, record, start, robot.pictures[-1], "goal.mp4", imagined)
+    page.write(folder.report)
     folder.write_json(
         "goal.json",
         {

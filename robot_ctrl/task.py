@@ -35,6 +35,7 @@ class Task(ABC):
         learns_reward: whether the reward is learned with the dynamics, because no cost is known.
         learns_termination: whether the ends of episodes are learned with the dynamics.
         models: names of the models that can learn the task; the first is the default.
+        variants: names of the tasks that stand in for this one where another model is chosen, by that model's name.
         remembers: whether a state depends on earlier observations: ``state`` must then see every one, in order.
         robot: the simulated robot.
         state_spec: the layout of the state.
@@ -47,6 +48,7 @@ class Task(ABC):
     learns_reward: ClassVar[bool] = False
     learns_termination: ClassVar[bool] = False
     models: ClassVar[tuple[str, ...]] = ("ensemble",)
+    variants: ClassVar[dict[str, str]] = {}
     remembers: ClassVar[bool] = False
 
     robot: SimulatedRobot

@@ -1,6 +1,7 @@
 """One page about one goal pixel: the pictures with the track, and how far it was and how sure."""
 
 import base64
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,6 +37,7 @@ class PixelPage:
         start: the first picture (h, w, 3).
         end: the last.
         video: the video's file name beside the page.
+        imagined: what plans looked like beforehand, pictures in the order of time; none where no model draws them.
     """
 
     task: str
@@ -46,6 +48,7 @@ class PixelPage:
     start: Picture
     end: Picture
     video: str
+    imagined: Sequence[Picture] = ()
 
     def write(self, path: Path) -> None:
         """Write the page in one step; everything but the video is inside."""
@@ -60,6 +63,7 @@ class PixelPage:
             start=_source(drawn(self.start, record.track, record.goal, hidden=False)),
             end=_source(drawn(self.end, record.track[-1:], record.goal, hidden=record.confidence[-1] == 0)),
             video=self.video,
+            imagined=[_source(picture) for picture in self.imagined],
             plots=[
                 Plot(
                     "Distance to the goal",

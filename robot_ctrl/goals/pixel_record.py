@@ -5,13 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from hardware.robot import Array, Observation
-from models.dynamics import Dynamics
 from planners.plan import Plan
-from robot_ctrl.goals.pixel_camera import PixelCamera
-from robot_ctrl.goals.pixel_robot import PIXEL_HEIGHT
+from robot_ctrl.goals.pixel_task import PixelTask
 
 
 @dataclass(frozen=True)
@@ -38,21 +35,13 @@ class PixelRecord:
         return np.asarray(np.linalg.norm(self.track - self.goal, axis=-1))
 
 
-@torch.no_grad()
 def record_pixels(
-    model: Dynamics,
-    camera: PixelCamera,
-    places: slice,
-    states: Array,
-    observations: Sequence[Observation],
-    plans: Sequence[Plan],
+    task: PixelTask, states: Array, observations: Sequence[Observation], plans: Sequence[Plan]
 ) -> PixelRecord:
     """Look back on an episode.
 
     Args:
-        model: what was planned with.
-        camera: what the pixel was seen with.
-        places: the columns of a state that hold the pixel's place on the table: its radius and bearing.
+        task: what was planned for.
         states: (T, nx) of the observations.
         observations: T of them.
         plans: one for each but the last.
@@ -60,8 +49,7 @@ def record_pixels(
     goal = observations[-1].values["goal_pixel"]
     actions = torch.tensor(np.stack([plan.actions for plan in plans]))
     starts = torch.as_tensor(states[: len(plans)], dtype=torch.float32)
-    ends = model.rollout(starts, actions).states[:, :, -1, places].cpu().numpy().astype(np.float64)
-    gaps = np.linalg.norm(_pixels(camera, ends) - goal, axis=-1)
+    gaps = np.linalg.norm(task.expected_pixels(starts, actions) - goal, axis=-1)
     return PixelRecord(
         track=np.stack([observation.values["pixel"] for observation in observations]),
         goal=goal,
@@ -69,9 +57,3 @@ def record_pixels(
         planned=gaps.mean(0),
         doubts=gaps.std(0),
     )
-
-
-def _pixels(camera: PixelCamera, polar: NDArray[np.float64]) -> Array:
-    radius, bearing = polar[..., 0], polar[..., 1]
-    height = np.full_like(radius, PIXEL_HEIGHT)
-    return camera.project(np.stack([radius * np.cos(bearing), radius * np.sin(bearing), height], axis=-1))

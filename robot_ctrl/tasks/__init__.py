@@ -17,6 +17,7 @@ TASKS = {
     "arm-push": "robot_ctrl.tasks.arm_push:ArmPush",
     "cartpole-swingup": "robot_ctrl.tasks.cartpole_swingup:CartpoleSwingup",
     "push-goal-pixel": "robot_ctrl.tasks.push_goal_pixel:PushGoalPixel",
+    "push-goal-pixel-foresight": "robot_ctrl.tasks.push_goal_pixel_foresight:PushGoalPixelForesight",
     "reacher-goal-image": "robot_ctrl.tasks.reacher_goal_image:ReacherGoalImage",
     "reacher-hard": "robot_ctrl.tasks.reacher_hard:ReacherHard",
     "finger-spin": "robot_ctrl.tasks.finger_spin:FingerSpin",

@@ -87,14 +87,7 @@ class ArmPush(Task):
             return gap
 
         def approach(states: Tensor, actions: Tensor) -> Tensor:
-            puck = _in_plane(states[..., 1:, _PUCK])
-            away, tip = puck - goal, _in_plane(states[..., 1:, _TIP]) - puck
-            gap = torch.linalg.vector_norm(away, dim=-1)
-            turn = torch.atan2(away[..., 0] * tip[..., 1] - away[..., 1] * tip[..., 0], (away * tip).sum(-1))
-            ring = _CLEAR - (_CLEAR - _PRESSED) * turn.cos().clamp(min=0)
-            way = torch.hypot(torch.linalg.vector_norm(tip, dim=-1) - ring, _CLEAR * turn)
-            left: Tensor = way * (gap / 0.02).clamp(max=1)
-            return left
+            return way_behind(_in_plane(states[..., 1:, _TIP]), _in_plane(states[..., 1:, _PUCK]), goal)
 
         def height(states: Tensor, actions: Tensor) -> Tensor:
             return (states[..., 1:, _TIP_Z] - _TIP_HEIGHT).abs()
@@ -118,6 +111,20 @@ class ArmPush(Task):
     def measures(self, observations: Sequence[Observation]) -> dict[str, float]:
         """The puck's distance to the target at the start and at the end, m."""
         return {"start_distance": _distance(observations[0]), "final_distance": _distance(observations[-1])}
+
+
+def way_behind(tip: Tensor, puck: Tensor, goal: Tensor) -> Tensor:
+    """How far (...) a tip (..., 2) is, around the puck (..., 2), from where it pushes that to a goal (2,), m.
+
+    The way ends a little inside the puck, and counts for nothing once the puck is at the goal.
+    """
+    away, offset = puck - goal, tip - puck
+    gap = torch.linalg.vector_norm(away, dim=-1)
+    turn = torch.atan2(away[..., 0] * offset[..., 1] - away[..., 1] * offset[..., 0], (away * offset).sum(-1))
+    ring = _CLEAR - (_CLEAR - _PRESSED) * turn.cos().clamp(min=0)
+    way = torch.hypot(torch.linalg.vector_norm(offset, dim=-1) - ring, _CLEAR * turn)
+    left: Tensor = way * (gap / 0.02).clamp(max=1)
+    return left
 
 
 def draw_start(model: Any, data: Any, rng: np.random.Generator) -> None:

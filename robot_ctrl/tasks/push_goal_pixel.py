@@ -1,27 +1,33 @@
 """Push a thing by its pixel: what the camera's tracker says replaces the puck's place, which nobody tells the robot."""
 
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from hardware.robot import Observation
 from robot_ctrl.action_scale import ActionScale
+from robot_ctrl.dataset import transitions_of
 from robot_ctrl.goals.pixel_robot import PIXEL_HEIGHT, PixelPushingArm
 from robot_ctrl.goals.pixel_task import PixelTask
 from robot_ctrl.task import Array
 from robot_ctrl.tasks.arm_push import ArmPush
 from robot_ctrl.tasks.arm_reach import arm_columns
 
-ARRIVED = 0.03
-"""An episode succeeds if the puck ends within this distance of where the goal pixel shows, m."""
+if TYPE_CHECKING:
+    from robot_ctrl.dataset import Experience
+    from robot_ctrl.episodes import Episode
+
+_PLACE = slice(11, 13)
+"""The columns of a state that hold where the pixel is on the table: distance from the arm's axis, m, and bearing, rad."""
 
 
 class PushGoalPixel(PixelTask, ArmPush):
     """Push a puck 8 to 15 cm by its tracked pixel to a goal pixel, with a simulated arm (success within 3 cm)."""
 
     defaults: ClassVar[dict[str, Any]] = ArmPush.defaults
-    places: ClassVar[slice] = slice(11, 13)
+    variants: ClassVar[dict[str, str]] = {"foresight": "push-goal-pixel-foresight"}
 
     def __init__(
         self, *, episode_steps: int = 100, speed: float = 1.0, control_rate: float = 20.0, picture_size: int = 128
@@ -53,28 +59,17 @@ class PushGoalPixel(PixelTask, ArmPush):
         rates = [rate @ outwards, rate @ [-outwards[1], outwards[0]]]
         return arm_columns(observation, np.array([*seen_tip, np.hypot(*place), bearing, *rates]))
 
-    def success(self, observations: Sequence[Observation]) -> bool:
-        """Whether the pixel was not lost and the puck ended within 3 cm of the goal."""
-        return not self.terminated(observations[-1]) and self._gap(observations[-1]) < ARRIVED
+    def expected_pixels(self, states: Tensor, actions: Tensor) -> Array:
+        """Where the places in which the model's members expect the pixel are seen."""
+        with torch.no_grad():
+            ends = self.model.rollout(states, actions).states[:, :, -1, _PLACE].cpu().numpy().astype(np.float64)
+        radius, bearing = ends[..., 0], ends[..., 1]
+        points = [radius * np.cos(bearing), radius * np.sin(bearing), np.full_like(radius, PIXEL_HEIGHT)]
+        return self.robot.camera.project(np.stack(points, axis=-1))
 
-    def reward(self, observation: Observation) -> float:
-        """The puck's negative distance to the goal, m."""
-        return -self._gap(observation)
-
-    def measures(self, observations: Sequence[Observation]) -> dict[str, float]:
-        """True distances at the start and the end, m; how far off the tracker was, pixels; how often it saw nothing."""
-        tops = np.stack([np.append(o.values["puck"][:2], PIXEL_HEIGHT) for o in observations])
-        pixels = np.stack([observation.values["pixel"] for observation in observations])
-        errors = np.linalg.norm(self.robot.camera.project(tops) - pixels, axis=-1)
-        return {
-            "start_distance": self._gap(observations[0]),
-            "final_distance": self._gap(observations[-1]),
-            "tracking_error": float(np.median(errors)),
-            "worst_tracking_error": float(errors.max()),
-            "hidden": float(np.mean([observation.values["pixel_confidence"] == 0 for observation in observations])),
-            "lost": float(self.terminated(observations[-1])),
-        }
-
-    def _gap(self, observation: Observation) -> float:
-        values = observation.values
-        return float(np.linalg.norm(values["puck"][:2] - values["target"][:2]))
+    def experience(self, episode: "Episode", number: int, device: torch.device) -> "Experience":
+        """The transitions between observations in which the pixel was seen."""
+        transitions = transitions_of(self, episode, number, device)
+        seen = np.array([observation.values["pixel_confidence"] > 0 for observation in episode.observations])
+        steps = len(transitions)
+        return transitions[torch.as_tensor(np.flatnonzero(seen[:steps] & seen[1 : steps + 1]))]
