@@ -9,6 +9,7 @@ from hardware.robot import Observation
 from models.dynamics import Dynamics
 from planners.plan import Plan
 from robot_ctrl.realtime.latency import LatencyEstimate, predict_forward
+from robot_ctrl.realtime.offset import CommandOffset
 from robot_ctrl.realtime.schedule import PlanFrom, PlanSchedule
 from robot_ctrl.replanner import Replanner
 from robot_ctrl.task import Array, Task
@@ -63,10 +64,12 @@ class RealTimePlanner:
         self._task, self._model, self._replanner, self._clock = task, model, replanner, clock
         self._latency, self._budget, self._predict = latency, budget, predict
         self._schedule = PlanSchedule()
+        self._offset = CommandOffset(task, model)
 
     def reset(self, seed: int) -> None:
         """Forget plans and goal: the next observation begins a new episode."""
         self._schedule.clear()
+        self._offset.reset()
         self._replanner.reset(seed)
 
     def plan(self, observation: Observation, lag: float = 0.0) -> Planned:
@@ -81,7 +84,8 @@ class RealTimePlanner:
         began = self._clock.now()
         read = read_time(observation)
         sent = read - lag
-        state, command = self._task.state(observation), self._task.previous_command(observation)
+        state = self._offset.correct(self._task.state(observation), observation, read)
+        command = self._task.previous_command(observation)
         start = began + self._latency.seconds
         if self._predict:
             state = predict_forward(self._model, state, self._schedule, sent, start, self._task.period)

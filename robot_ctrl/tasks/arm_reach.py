@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from hardware.arms.reaching import reaching_arm
+from hardware.mujoco_robot import MujocoRobot
 from hardware.robot import Observation, RobotSpec
 from models.state import CommandColumns, StateSpec
 from planners.cost import Cost, StepwiseCost, control_effort
@@ -19,6 +20,9 @@ from robot_ctrl.task import Array, Task
 
 REACHED = 0.02
 """An episode succeeds if the tip ends within this distance of the target, m."""
+
+ROUNDED = 0.01
+"""m; nearer to the target than about this, the distance costs its square rather than itself."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,8 @@ class ArmReach(Task):
         "learning": {"base_policy": "uniform", "random_episodes": 10, "show_episodes": 4},
     }
 
+    robot: MujocoRobot
+
     def __init__(
         self,
         *,
@@ -64,7 +70,8 @@ class ArmReach(Task):
         speed: float = 1.5,
         control_rate: float = 20.0,
     ) -> None:
-        start = partial(draw_start, workspace=WORKSPACES[arm])
+        self._workspace = WORKSPACES[arm]
+        start = partial(draw_start, workspace=self._workspace)
         self.robot = reaching_arm(arm, control_rate=control_rate, on_reset=start)
         self.episode_steps = episode_steps
         self.action_scale = ActionScale.delta(self.robot.spec, speed, self.period)
@@ -79,16 +86,28 @@ class ArmReach(Task):
         return observation.values["target"]
 
     def cost(self, goal: Tensor) -> Cost:
-        """The tip's distance to the target, and a little effort."""
-        first = 2 * self.robot.spec.action_size
-        tip = slice(first, first + 3)
+        """The tip's distance to the target, joints outside the workspace, and effort.
+
+        The distance is rounded off at the target, so that the arm settles there: a cost with a kink has it chase
+        every millimetre of the encoders' noise. Poses are drawn near "ready", so nothing is lost by staying there, and
+        an arm that may fold up ends pressed against itself.
+        """
+        joints = self.robot.spec.action_size
+        tip = slice(2 * joints, 2 * joints + 3)
+        ready = torch.tensor(self.robot.model.key("ready").qpos[:joints], dtype=torch.float32)
+        spread = torch.tensor(self._workspace.spread)
 
         def distance(states: Tensor, actions: Tensor) -> Tensor:
-            distances: Tensor = torch.linalg.vector_norm(states[..., 1:, tip] - goal, dim=-1)
-            return distances
+            squared = (states[..., 1:, tip] - goal).square().sum(dim=-1)
+            return (squared + ROUNDED**2).sqrt() - ROUNDED
+
+        def posture(states: Tensor, actions: Tensor) -> Tensor:
+            outside = (states[..., 1:, :joints] - ready).abs() - spread
+            return outside.clamp(min=0.0).square().sum(dim=-1)
 
         return StepwiseCost(
-            {"distance": distance, "control": control_effort}, weights={"distance": 10.0, "control": 0.003}
+            {"distance": distance, "posture": posture, "control": control_effort},
+            weights={"distance": 10.0, "posture": 0.1, "control": 0.1},
         )
 
     def reward(self, observation: Observation) -> float:

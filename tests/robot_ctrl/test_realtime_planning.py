@@ -1,5 +1,7 @@
 """Predicting forward by the plan latency, and the real-time loop on an injected clock."""
 
+from typing import Any, cast
+
 import numpy as np
 import pytest
 import torch
@@ -10,9 +12,12 @@ from torch import Generator, Tensor
 from hardware.robot import Observation, SentAction
 from hardware.safety import SafetyFilter
 from models.dynamics import Rollout
+from models.state import CommandColumns, StateSpec
+from robot_ctrl.action_scale import ActionScale
 from robot_ctrl.controller import Controller
 from robot_ctrl.realtime.control import ControlTick, Tick
 from robot_ctrl.realtime.latency import LatencyEstimate, predict_forward
+from robot_ctrl.realtime.offset import LARGEST, CommandOffset
 from robot_ctrl.realtime.planning import RealTimePlanner
 from robot_ctrl.realtime.rules import LatePlanRules, Standing
 from robot_ctrl.realtime.sampling import StepSampler
@@ -162,3 +167,62 @@ def test_ticks_that_were_left_out_do_not_shift_the_steps_after_them() -> None:
     times = [0.0, 0.01, 0.02, 0.03, 0.07, 0.08, 0.09, 0.1, 0.11, 0.12, 0.13, 0.14, 0.15]
     ends = [time for time in times if sampler.add(tick_at(time, 0.0, 0.0)) is not None]
     assert ends == [0.07, 0.1, 0.15]
+
+
+class Servo:
+    """Joints that go half of the way to their command in a period, as the model believes."""
+
+    state_size, action_size = 4, 2
+
+    def rollout(self, state: Tensor, actions: Tensor, *, generator: Generator | None = None) -> Rollout:
+        states = [state.expand(len(actions), 4)]
+        for action in actions.unbind(1):
+            position, command = states[-1].split(2, -1)
+            command = command + 0.1 * action
+            states.append(torch.cat([position + 0.5 * (command - position), command], -1))
+        return Rollout(torch.stack(states, 1).unsqueeze(0))
+
+
+class LoadedArm:
+    """What the offset needs to know of a task."""
+
+    period = 0.05
+    state_spec = StateSpec(
+        ("a", "b", "a_command", "b_command"),
+        action_size=2,
+        command=CommandColumns((2, 3), (0.1, 0.1), (-9.0, -9.0), (9.0, 9.0), positions=(0, 1)),
+    )
+    action_scale = ActionScale("delta", np.full(2, -9.0), np.full(2, 9.0), np.full(2, 0.1))
+
+    def previous_command(self, observation: Observation) -> np.ndarray:
+        return observation.values["command"]
+
+
+def corrected(offset: CommandOffset, position: np.ndarray, command: np.ndarray, time: float) -> np.ndarray:
+    seen = Observation(0, {"command": command}, {}, {"arm": time}, {"arm": time})
+    return offset.correct(np.concatenate([position, command]), seen, time)
+
+
+def test_a_load_that_the_model_does_not_know_ends_up_in_the_offset() -> None:
+    sag = np.array([0.04, -0.02])
+    offset = CommandOffset(cast(Any, LoadedArm()), Servo())
+    position, command = np.zeros(2), np.zeros(2)
+    for count in range(60):
+        state = corrected(offset, position, command, 0.05 * count)
+        command = command + (0.05 if count < 20 else 0.0)
+        position = position + 0.5 * (command - sag - position)
+    assert state[2:] == pytest.approx(command - sag, abs=1e-4)
+    at_rest = Servo().rollout(torch.tensor(state), torch.zeros(1, 1, 2, dtype=torch.float64)).states[0, 0]
+    assert at_rest[1, :2].numpy() == pytest.approx(position, abs=1e-4)
+
+
+def test_the_offset_is_bounded_and_looks_at_no_pair_of_observations_that_are_not_a_period_apart() -> None:
+    offset = CommandOffset(cast(Any, LoadedArm()), Servo())
+    blocked = np.zeros(2)
+    for count in range(40):
+        state = corrected(offset, blocked, np.full(2, 0.5), 0.05 * count)
+    assert state[2:] - 0.5 == pytest.approx(np.full(2, -LARGEST))
+    offset = CommandOffset(cast(Any, LoadedArm()), Servo())
+    for count in range(40):
+        state = corrected(offset, blocked, np.full(2, 0.5), 0.2 * count)
+    assert state[2:] == pytest.approx(np.full(2, 0.5))
