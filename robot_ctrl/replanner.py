@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from hardware.robot import Observation
 from models.dynamics import Dynamics
 from planners.ilqr import ILQR
+from planners.kl_lqr import KLConstrainedLQR
 from planners.objective import RolloutObjective
 from planners.plan import Plan
 from planners.planner import Horizon, Planner
+from planners.proposal import Proposal
 from planners.registry import planner_class
 from robot_ctrl.risks import risk_measure
 from robot_ctrl.seeds import derive_seed
@@ -62,7 +64,7 @@ class Replanner:
     def reset(self, seed: int) -> None:
         """Forget the goal; the next observation starts a new episode."""
         self._seed = seed
-        self._planner: Planner | ILQR | None = None
+        self._planner: Planner | ILQR | KLConstrainedLQR | None = None
         self._planned = 0
 
     def plan(
@@ -88,8 +90,9 @@ class Replanner:
         hold = self._task.action_scale.hold_action(command).astype(np.float32)
         if self._planner is None:
             self._planner = self._new_planner(hold)
-            self._cost = self._task.cost(self._tensor(self._task.goal(observation)))
-        if isinstance(self._planner, ILQR):
+            self._goal = self._tensor(self._task.goal(observation))
+            self._cost = self._task.cost(self._goal)
+        if isinstance(self._planner, ILQR | KLConstrainedLQR):
             plan = self._planner.plan(self._model, self._cost, self._tensor(state), warm_start, deadline)
             return replace(plan, start_time=start_time, computed_from=observation.sequence)
         objective = RolloutObjective(
@@ -99,11 +102,26 @@ class Replanner:
             self._tensor(state),
             seed=derive_seed(self._seed, "particles", self._planned),
         )
+        proposed = self._task.propose(self._tensor(state), self._goal, self.horizon)
+        if proposed is not None:
+            warm_start = self._tried_first(proposed.cpu().numpy(), warm_start, hold, start_time)
         plan = self._planner.plan(objective, warm_start, deadline)
         self._planned += 1
         return replace(plan, start_time=start_time, computed_from=observation.sequence)
 
-    def _new_planner(self, hold: NDArray[np.float32]) -> Planner | ILQR:
+    def _tried_first(
+        self, actions: NDArray[np.float32], warm_start: Plan | None, hold: NDArray[np.float32], start_time: float
+    ) -> Plan:
+        """The warm start with actions (H, nu) before its elites, or a plan of these actions where there is none."""
+        if warm_start is None:
+            return Plan(start_time=start_time, dt=self._task.period, actions=actions, hold_action=hold)
+        kept = warm_start.proposal
+        if not isinstance(kept, Proposal):
+            return replace(warm_start, proposal=Proposal(warm_start.actions, actions[None]))
+        elites = actions[None] if kept.elites is None else np.concatenate([actions[None], kept.elites])
+        return replace(warm_start, proposal=Proposal(kept.mean, elites))
+
+    def _new_planner(self, hold: NDArray[np.float32]) -> Planner | ILQR | KLConstrainedLQR:
         generator = torch.Generator(self._device).manual_seed(derive_seed(self._seed, "planner"))
         horizon = Horizon(self.horizon, self._task.state_spec.action_size, self._task.period, hold)
         if issubclass(self._class, ILQR):

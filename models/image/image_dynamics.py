@@ -58,6 +58,10 @@ class ImageDynamics(Dynamics, Protocol[Memory]):
         """How far states (..., nx) are from a goal (nx,), in the unit that planning with it sums up."""
         ...
 
+    def propose(self, state: Tensor, goal: Tensor, steps: int) -> Tensor | None:
+        """Actions (H, nu) from a state (nx,) towards a goal (nx,), to plan from; None if there are none."""
+        ...
+
     def novelty(self, states: Tensor) -> Tensor:
         """How far states (T, nx) are from the data: (T,), 1 for what is usual."""
         ...

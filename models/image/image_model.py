@@ -127,6 +127,10 @@ class ImageModel(ABC):
     def distance(self, states: Tensor, goal: Tensor) -> Tensor:
         """How far states (..., d) are from a goal (d,), in the unit that planning with it sums up."""
 
+    def propose(self, state: Tensor, goal: Tensor, steps: int) -> Tensor | None:
+        """No first guess; see ``ImageDynamics``."""
+        return None
+
     @abstractmethod
     def _loss(self, data: FrameSequences, starts: Tensor, generator: Generator) -> Tensor:
         """Of windows that start at rows (B,)."""
@@ -194,7 +198,7 @@ class ImageModel(ABC):
         self, data: FrameSequences, windows: Tensor, steps: int, generator: Generator, progress: Progress | None
     ) -> float:
         parameters = list(self._parts.parameters())
-        optimizer = torch.optim.Adam(parameters, lr=self._learning_rate)
+        optimizer = torch.optim.Adam(parameters, lr=self._learning_rate, fused=True)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer,
             self._learning_rate,

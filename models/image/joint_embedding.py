@@ -8,10 +8,11 @@ from models.checks import require
 from models.dynamics import Rollout
 from models.image.encoders import ImageEncoder
 from models.image.frames import FrameSequences, ImageSpec
+from models.image.goal_policy import GoalPolicy, fit_goal_policy
 from models.image.image_model import ImageModel
 from models.image.latent_heads import LatentHeads, bootstrap_weights, fit_heads, prediction_loss
 from models.image.sigreg import sigreg
-from models.image.temporal_distance import TemporalDistance, fit_temporal_distance
+from models.image.temporal_distance import HORIZON, SCALE, TemporalDistance, fit_temporal_distance
 from models.inference import Precision
 
 
@@ -21,8 +22,8 @@ class JointEmbedding(ImageModel):
     Trained jointly: each head predicts the latents of the next ``unroll`` frames from the actions, the latents
     of a batch are kept Gaussian (SIGReg), so that they cannot collapse, and the action between two frames can
     be read off their latents, so that what the robot controls is in them. Then, on fixed latents, the heads
-    learn longer windows, and the temporal distance is learned. After LeWorldModel (Maes et al. 2026), with
-    heads, inverse dynamics and a temporal distance added.
+    learn longer windows, and the temporal distance and the policy that planners start from are learned. After
+    LeWorldModel (Maes et al. 2026), with heads, inverse dynamics, a temporal distance and a policy added.
     """
 
     kind = "joint-embedding"
@@ -47,6 +48,7 @@ class JointEmbedding(ImageModel):
         far_unroll: int = 10,
         far_steps: int = 1500,
         distance_steps: int = 3000,
+        policy_steps: int = 2000,
         holdout_fraction: float = 0.05,
         mixed_precision: bool = True,
         precision: Precision = "fp32",
@@ -73,6 +75,7 @@ class JointEmbedding(ImageModel):
             far_steps: gradient steps of that, in every fit; 0 leaves it out.
             distance_steps: gradient steps of the temporal distance, in every fit; 0 plans with the Euclidean
                 distance between latents instead.
+            policy_steps: gradient steps of the policy that planners start from, in every fit; 0 leaves it out.
             holdout_fraction: part of the episodes that is not learned from.
             mixed_precision: bfloat16 in the encoder's training.
             precision: of the products in rollouts.
@@ -92,6 +95,7 @@ class JointEmbedding(ImageModel):
                 ),
                 "inverse": nn.Sequential(nn.Linear(2 * latent_size, 128), nn.SiLU(), nn.Linear(128, spec.action_size)),
                 "distance": TemporalDistance(latent_size),
+                "policy": GoalPolicy(latent_size, spec.action_size),
             }
 
         super().__init__(
@@ -111,10 +115,12 @@ class JointEmbedding(ImageModel):
         self.heads = heads
         self._sigreg_weight, self._directions, self._inverse_weight = sigreg_weight, sigreg_directions, inverse_weight
         self._far_unroll, self._far_steps, self._distance_steps = far_unroll, far_steps, distance_steps
+        self._policy_steps = policy_steps
         self._precision = precision
         self._heads: LatentHeads = self._part("heads")
         self._inverse: nn.Sequential = self._part("inverse")
         self._distance: TemporalDistance = self._part("distance")
+        self._policy: GoalPolicy = self._part("policy")
 
     def flops_per_step(self, candidates: int) -> float:
         """Floating point operations of one imagined step of ``candidates`` action sequences."""
@@ -138,6 +144,8 @@ class JointEmbedding(ImageModel):
             self._look_further(latents, data, held_out, generator)
         if self._distance_steps:
             fit_temporal_distance(self._distance, latents, data, steps=self._distance_steps, generator=generator)
+        if self._policy_steps:
+            fit_goal_policy(self._policy, latents, data, steps=self._policy_steps, generator=generator)
 
     def _look_further(self, latents: Tensor, data: FrameSequences, held_out: Tensor, generator: Generator) -> None:
         longest = int(torch.unique_consecutive(data.episodes, return_counts=True)[1].max()) - 1
@@ -169,6 +177,19 @@ class JointEmbedding(ImageModel):
             return apart
         distances: Tensor = self._distance(states, goal)
         return distances
+
+    @torch.no_grad()
+    def propose(self, state: Tensor, goal: Tensor, steps: int) -> Tensor | None:
+        """What the policy would do (H, nu), imagined with the mean of the heads; see ``ImageDynamics``."""
+        if not (self._policy_steps and self._distance_steps):
+            return None
+        remaining = (SCALE * self._distance(state, goal)).clamp(1, HORIZON)
+        actions, latent = [], state.float().unsqueeze(0)
+        for step in range(steps):
+            action = self._policy(latent, goal.unsqueeze(0), (remaining - step).clamp(min=1).view(1)).clamp(-1, 1)
+            latent = self._heads(latent.expand(self.heads, -1, -1), action).mean(0)
+            actions.append(action)
+        return torch.cat(actions)
 
     def rollout(self, state: Tensor, actions: Tensor, *, generator: Generator | None = None) -> Rollout:
         """Imagine what N action sequences do; see ``Dynamics``. Head k moves particle k, without noise.

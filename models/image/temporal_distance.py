@@ -1,5 +1,7 @@
 """How many steps apart two latent states are: a distance to plan with."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Generator, Tensor, nn
 
@@ -42,6 +44,22 @@ class TemporalDistance(nn.Module):
         return distances
 
 
+def pairs_in_time(data: FrameSequences, generator: Generator) -> Callable[[int], tuple[Tensor, Tensor]]:
+    """What draws random pairs of one episode: rows (B,), and how many steps later the others are (B,), 1 to HORIZON."""
+    starts = data.windows(2).cpu()
+    ends = (data.episodes[1:] != data.episodes[:-1]).nonzero().squeeze(-1).cpu()
+    last_rows = torch.cat([ends, torch.tensor([len(data.episodes) - 1])])
+    remaining = last_rows[torch.searchsorted(last_rows, starts)] - starts
+
+    def draw(batch: int) -> tuple[Tensor, Tensor]:
+        picked = torch.randint(len(starts), (batch,), generator=generator)
+        longest = remaining[picked].clamp(max=HORIZON)
+        apart = 1 + (torch.rand(batch, generator=generator) * longest).long().clamp(max=HORIZON - 1)
+        return starts[picked], apart
+
+    return draw
+
+
 def fit_temporal_distance(
     head: TemporalDistance,
     latents: Tensor,
@@ -68,19 +86,14 @@ def fit_temporal_distance(
     Returns:
         the mean loss over the last tenth of the steps.
     """
-    starts = data.windows(2).cpu()
-    last_rows = torch.cat([(data.episodes[1:] != data.episodes[:-1]).nonzero().squeeze(-1).cpu(),
-                           torch.tensor([len(data.frames) - 1])])  # fmt: skip
-    remaining = last_rows[torch.searchsorted(last_rows, starts)] - starts
     optimizer = torch.optim.Adam(head.parameters(), lr=learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    draw = pairs_in_time(data, generator)
     losses = []
     for _ in range(steps):
-        picked = torch.randint(len(starts), (batch,), generator=generator)
-        longest = remaining[picked].clamp(max=HORIZON)
-        apart = 1 + (torch.rand(batch, generator=generator) * longest).long().clamp(max=HORIZON - 1)
-        here, there = starts[picked].to(latents.device), (starts[picked] + apart).to(latents.device)
-        error = head(latents[here], latents[there]) - apart.to(latents.device) / SCALE
+        here, apart = (rows.to(latents.device) for rows in draw(batch))
+        there = here + apart
+        error = head(latents[here], latents[there]) - apart / SCALE
         loss = (torch.where(error > 0, EXPECTILE, 1 - EXPECTILE) * error.square()).mean()
         others = there[torch.randperm(batch, generator=generator).to(there.device)]
         loss = loss + APART * (FAR - head(latents[here], latents[others])).clamp(min=0).mean()

@@ -26,6 +26,8 @@ class GoalImageTask(ImageTask):
     picture: Picture | None = None
     _doubt: float = 0.5
     _last_step_only: bool = False
+    _proposals: bool = True
+    _encoded: tuple[Tensor, Tensor] | None = None
 
     def encoded(self, picture: Picture) -> Tensor:
         """The state (nx,) of being at rest where a picture (h, w, 3) was taken."""
@@ -58,5 +60,17 @@ class GoalImageTask(ImageTask):
 
     def cost(self, goal: Tensor) -> Cost:
         """The temporal distance to the goal picture along the way, what members disagree about, a little effort."""
-        state = self.encoded(goal.cpu().numpy().astype(np.uint8))
-        return goal_cost(self._image_model, state, doubt=self._doubt, last_step_only=self._last_step_only)
+        self._encoded = None
+        return goal_cost(
+            self._image_model, self._goal_state(goal), doubt=self._doubt, last_step_only=self._last_step_only
+        )
+
+    def propose(self, state: Tensor, goal: Tensor, steps: int) -> Tensor | None:
+        """What the model's policy would do from a state (nx,)."""
+        return self._image_model.propose(state, self._goal_state(goal), steps) if self._proposals else None
+
+    def _goal_state(self, goal: Tensor) -> Tensor:
+        """The state of a goal, encoded once for as long as it stays the same."""
+        if self._encoded is None or self._encoded[0] is not goal:
+            self._encoded = goal, self.encoded(goal.cpu().numpy().astype(np.uint8))
+        return self._encoded[1]

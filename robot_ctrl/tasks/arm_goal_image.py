@@ -47,6 +47,7 @@ class ArmGoalImage(GoalImageTask):
         proprioception: bool = True,
         doubt: float = 0.5,
         last_step_only: bool = False,
+        proposals: bool = True,
     ) -> None:
         """Make the robot, and a twin that poses for goal pictures.
 
@@ -59,6 +60,7 @@ class ArmGoalImage(GoalImageTask):
                 the model needs ``model.stack=2`` to see motion.
             doubt: weight of the members' disagreement about the distance to the goal.
             last_step_only: cost only the last state of a plan.
+            proposals: whether plans start from what the model's policy would do.
         """
         camera = CameraSpec(CAMERA, picture_size, picture_size)
         self._goal_pose = np.zeros(0)
@@ -80,7 +82,7 @@ class ArmGoalImage(GoalImageTask):
             if proprioception
             else (),
         )
-        self._doubt, self._last_step_only = doubt, last_step_only
+        self._doubt, self._last_step_only, self._proposals = doubt, last_step_only, proposals
 
     def goal_picture(self, observation: Observation) -> Picture:
         """The picture of the pose that was drawn at the reset."""

@@ -43,6 +43,7 @@ class ReacherGoalImage(GoalImageTask):
         picture_size: int = 64,
         doubt: float = 0.5,
         last_step_only: bool = False,
+        proposals: bool = True,
     ) -> None:
         """Make the robot, and a twin that poses for goal pictures.
 
@@ -52,6 +53,7 @@ class ReacherGoalImage(GoalImageTask):
             picture_size: pixels, both ways.
             doubt: weight of the members' disagreement about the distance to the goal.
             last_step_only: cost only the last state of a plan.
+            proposals: whether plans start from what the model's policy would do.
         """
         camera = CameraSpec(_CAMERA, picture_size, picture_size)
         self.robot = PosingReacher(camera, action_repeat)
@@ -61,7 +63,7 @@ class ReacherGoalImage(GoalImageTask):
         self.action_scale = ActionScale.absolute(self.robot.spec)
         self.state_spec = StateSpec((), action_size=self.robot.spec.action_size)
         self.image_spec = ImageSpec(_CAMERA, picture_size, picture_size, action_size=self.robot.spec.action_size)
-        self._doubt, self._last_step_only = doubt, last_step_only
+        self._doubt, self._last_step_only, self._proposals = doubt, last_step_only, proposals
 
     def goal_picture(self, observation: Observation) -> Picture:
         """The picture of the pose that was drawn at the reset."""

@@ -1,4 +1,5 @@
 import sys
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from models.image.temporal_distance import SCALE, TemporalDistance, fit_temporal
 SMALL = {
     "latent_size": 2, "stack": 1, "heads": 3, "hidden": (48, 48), "widths": (8, 16), "batch_size": 64, "unroll": 2,
     "learning_rate": 3e-3, "first_steps": 400, "far_unroll": 5, "far_steps": 150, "distance_steps": 300,
-    "mixed_precision": False,
+    "policy_steps": 300, "mixed_precision": False,
 }  # fmt: skip
 
 
@@ -197,3 +198,33 @@ def test_episodes_that_are_too_short_are_refused() -> None:
     data, _ = wander(3, 1, seed=0)
     with pytest.raises(ValueError, match="0 windows of 3 frames"):
         JointEmbedding(SPEC, **SMALL).fit(data, generator=torch.Generator())  # type: ignore[arg-type]
+
+
+def test_proprioception_that_a_goal_picture_lacks_is_guessed_from_it() -> None:
+    data, positions = wander(60, 20, seed=0)
+    data = replace(data, proprioception=positions)
+    spec = replace(SPEC, proprioception=(("place", 2),))
+    model = JointEmbedding(spec, **SMALL | {"first_steps": 200, "far_steps": 0})  # type: ignore[arg-type]
+    model.fit(data, generator=torch.Generator().manual_seed(0))
+    shown, places = wander(2, 10, seed=5)
+    spread = model.encode(data).std(0)
+    errors = []
+    for frame, place in zip(shown.frames, places, strict=True):
+        measured = model.encode_goal({"camera": picture(frame), "place": place.numpy()})
+        errors.append((model.encode_goal({"camera": picture(frame)}) - measured) / spread)
+    assert torch.stack(errors).square().mean().sqrt() < 0.2
+
+
+def test_the_policy_goes_to_the_goal() -> None:
+    model = fitted()
+    at, goal = torch.tensor([[4.0, 4.0]]), torch.tensor([[10.0, 7.0]])
+    state = model.encode_goal({"camera": picture(draw(at)[0])})
+    there = model.encode_goal({"camera": picture(draw(goal)[0])})
+    proposed = model.propose(state, there, 8)
+    assert proposed is not None
+    assert proposed.shape == (8, 2)
+    assert proposed.abs().max() <= 1
+    for action in proposed:
+        at = move(at, action[None])
+    assert (at - goal).norm() < 0.5 * (torch.tensor([[4.0, 4.0]]) - goal).norm()
+    assert JointEmbedding(SPEC, **SMALL | {"policy_steps": 0}).propose(state, there, 8) is None  # type: ignore[arg-type]
