@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import yaml
-
 from hardware.emulator import Emulator, PlantOptions, emulate
 from hardware.robot_file import load_description
 from robot_ctrl.realtime.sources import DescribedArm
@@ -21,8 +19,7 @@ PRIORITY = 30
 
 @contextmanager
 def emulated_arm(
-    folder: Path,
-    robot: Path = ROBOTS / "so101.yaml",
+    robot: str = str(ROBOTS / "so101.yaml"),
     *,
     rate: float = 100.0,
     plant: PlantOptions | None = None,
@@ -32,10 +29,7 @@ def emulated_arm(
 
     Real hardware does not wait for this computer's scheduler, so the emulator asks for real-time scheduling.
     """
-    tree = yaml.safe_load(robot.read_text()) | {"control_rate": rate, "patience": PATIENCE}
-    file = folder / robot.name
-    file.write_text(yaml.safe_dump(tree))
-    description = load_description(file)
+    description = load_description(robot).model_copy(update={"control_rate": rate, "patience": PATIENCE})
     with emulate(description, plant=plant, seed=seed) as emulator:
         for thread in (Path("/proc") / str(emulator._process.pid) / "task").iterdir():
             with suppress(PermissionError, ProcessLookupError):

@@ -115,7 +115,7 @@ def _strike(run: Path, name: str, strike: Callable[[], None]) -> dict[str, Any]:
         shutil.copytree(run, copy, ignore=shutil.ignore_patterns("deployments"))
         episodes = copy / "deployments" / "live" / "episodes"
         seen: dict[str, float] = {}
-        with emulated_arm(Path(folder)) as (emulator, source):
+        with emulated_arm() as (emulator, source):
 
             def watch() -> None:
                 while not any(episodes.glob("*.mcap")):

@@ -1,17 +1,20 @@
 """From simulation to an arm that differs from it, over the wire: success at the start, and after learning there.
 
-    python benchmarks/sim_to_real.py --run runs/arm-reach              virtual time, about an hour on two cores
-    python benchmarks/sim_to_real.py --run runs/arm-reach --real-time  processes and a pseudo-terminal
+    python benchmarks/sim_to_real.py --runs runs/arm-reach              virtual time, about half an hour of one core
+    python benchmarks/sim_to_real.py --runs runs/arm-reach --real-time  processes and a pseudo-terminal
+    python benchmarks/sim_to_real.py --runs runs/koch-reach --robot koch --payload 0.03
 
-The arm is the emulated SO-101 with a payload of 200 g, 30 % more friction, 15 ms more delay and encoder noise. Its
-servos are driven over their wire protocol, byte by byte, at the control rate of its robot file; the model has only
-seen the simulation. Every seed draws its own targets and noise: trials before, 10 episodes of learning, trials after.
+The arm is emulated, with a payload of 200 g, 30 % more friction, 15 ms more delay and encoder noise. Its servos are
+driven over their wire protocol, byte by byte, at the control rate and within the limits of its robot file; the model
+has only seen the simulation. Every seed draws its own targets and noise: trials before, 10 episodes of learning,
+trials after. Seeds take the runs in turn.
 
 In virtual time a plan takes --latency, whatever this computer needs for it, so the result does not depend on the
 computer; control, planning, filtering and recording are the code of `robot-ctrl deploy`. With --real-time it is
 `robot-ctrl deploy` itself, and a computer that is too slow shows.
 
-Writes benchmarks/results/sim-to-real.csv (or sim-to-real-time.csv), trial by trial, and prints a table.
+Writes benchmarks/results/sim-to-real-ROBOT.csv (or sim-to-real-time-ROBOT.csv), trial by trial, and prints a table of
+what it holds. Seeds that are not asked for stay in the file, so a measurement can be taken seed by seed.
 """
 
 import argparse
@@ -39,31 +42,33 @@ MOVE_SPEED = 1.2
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", type=Path, required=True, help="a trained arm-reach run")
-    parser.add_argument("--robot", default=str(ROOT / "benchmarks" / "so101.yaml"))
+    parser.add_argument("--runs", type=Path, nargs="+", required=True, help="trained arm-reach runs")
+    parser.add_argument("--robot", default="so101", help="a packaged robot, or a YAML file")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--before", type=int, default=40, help="trials before learning, of each seed")
     parser.add_argument("--after", type=int, default=40, help="trials after learning, of each seed")
     parser.add_argument("--payload", type=float, default=PLANT.payload, help="kg in the gripper")
     parser.add_argument("--latency", type=float, default=0.04, help="s that a plan takes in virtual time")
-    parser.add_argument("--iterations", type=int, help="of the planner, where the run's are too many")
     parser.add_argument("--real-time", action="store_true")
     given = parser.parse_args()
-    name = "sim-to-real-time.csv" if given.real_time else "sim-to-real.csv"
-    rows: list[dict[str, Any]] = []
+    name = f"sim-to-real{'-time' if given.real_time else ''}-{Path(given.robot).stem}.csv"
+    path = ROOT / "benchmarks" / "results" / name
+    rows = [row for row in _read(path) if int(row["seed"]) not in given.seeds]
     for seed in given.seeds:
+        run = given.runs[seed % len(given.runs)]
         with tempfile.TemporaryDirectory() as folder:
-            trials = _real_time(given, seed, Path(folder)) if given.real_time else _virtual(given, seed, Path(folder))
+            trials = (_real_time if given.real_time else _virtual)(given, run, seed, Path(folder))
             for row in trials:
-                rows.append({"seed": seed, **row})
-                _write(rows, ROOT / "benchmarks" / "results" / name)
+                rows.append({"seed": seed, "run": run.name, **row})
+                rows.sort(key=lambda row: int(row["seed"]))
+                _write(rows, path)
     print(table(rows))
 
 
 class Arm:
     """The loop of a deployment in virtual time, in front of an arm that is emulated byte by byte."""
 
-    def __init__(self, given: argparse.Namespace, seed: int, folder: Path) -> None:
+    def __init__(self, given: argparse.Namespace, run: Path, seed: int, folder: Path) -> None:
         import torch
 
         from robot_ctrl.build import open_run
@@ -79,8 +84,8 @@ class Arm:
         from robot_ctrl.run_folder import RunFolder
 
         torch.set_num_threads(1)
-        _, config = open_run(given.run)
-        self.task, model = load_task_and_model(config, given.run)
+        _, config = open_run(run)
+        self.task, model = load_task_and_model(config, run)
         self.task.robot.connect()
         self.clock = VirtualClock()
         description = described(given.robot, model_rate=1 / self.task.period).description
@@ -98,14 +103,11 @@ class Arm:
             rules=LatePlanRules(),
             complete=lambda seen: replace(seen, values={**seen.values, **self._constants}),
         )
-        planner = dict(config.planner)
-        if given.iterations:
-            planner["iterations"] = given.iterations
-        replanner = Replanner(self.task, model, planner, now=self.clock.now)
+        replanner = Replanner(self.task, model, config.planner, now=self.clock.now)
         self._planner = RealTimePlanner(self.task, model, replanner, self.clock, LatencyEstimate(given.latency))
         self._latency = given.latency
         self._folder = RunFolder(folder)
-        self._learner = Learner(LearnerSettings(config, given.run, folder), self.task, model)
+        self._learner = Learner(LearnerSettings(config, run, folder), self.task, model)
         self._recorder = EpisodeRecorder(self.clock)
         self._seed = seed
 
@@ -160,8 +162,8 @@ class Arm:
         return False
 
 
-def _virtual(given: argparse.Namespace, seed: int, folder: Path) -> Iterator[dict[str, Any]]:
-    arm = Arm(given, seed, folder)
+def _virtual(given: argparse.Namespace, run: Path, seed: int, folder: Path) -> Iterator[dict[str, Any]]:
+    arm = Arm(given, run, seed, folder)
     for trial in range(given.before):
         yield _row(arm, "before", arm.trial(1000 + trial))
     for episode in range(LEARNING_EPISODES):
@@ -176,12 +178,12 @@ def _row(arm: Arm, phase: str, observations: list[Observation]) -> dict[str, Any
     return {
         "phase": phase,
         "final_distance": round(distance, 5),
-        "success": arm.task.success(observations),
+        "success": int(bool(arm.task.success(observations))),
         "one_step_error": None,
     }
 
 
-def _real_time(given: argparse.Namespace, seed: int, folder: Path) -> Iterator[dict[str, Any]]:
+def _real_time(given: argparse.Namespace, trained: Path, seed: int, folder: Path) -> Iterator[dict[str, Any]]:
     import shutil
 
     from emulated import emulated_arm
@@ -190,8 +192,8 @@ def _real_time(given: argparse.Namespace, seed: int, folder: Path) -> Iterator[d
     from robot_ctrl.run_folder import RunFolder
 
     run, plant = folder / "run", replace(PLANT, payload=given.payload)
-    shutil.copytree(given.run, run, ignore=shutil.ignore_patterns("deployments"))
-    with emulated_arm(folder, Path(given.robot), rate=40.0, plant=plant, seed=seed) as (_, source):
+    shutil.copytree(trained, run, ignore=shutil.ignore_patterns("deployments"))
+    with emulated_arm(given.robot, rate=40.0, plant=plant, seed=seed) as (_, source):
         for phase, episodes, learn in (
             ("before", given.before, False),
             ("learning", LEARNING_EPISODES, True),
@@ -215,9 +217,16 @@ def _real_time(given: argparse.Namespace, seed: int, folder: Path) -> Iterator[d
                 yield {
                     "phase": phase,
                     "final_distance": row["final_distance"],
-                    "success": row["success"] == "1",
+                    "success": int(row["success"]),
                     "one_step_error": row["one_step_error"],
                 }
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def _write(rows: list[dict[str, Any]], path: Path) -> None:
@@ -237,7 +246,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         "|---|---|---|---|---|---|",
     ]
     for phase, trials in phases.items():
-        outcomes = [bool(row["success"]) for row in trials]
+        outcomes = [int(row["success"]) for row in trials]
         low, high = wilson_interval(sum(outcomes), len(outcomes))
         seeds = [
             f"{statistics.mean(bool(row['success']) for row in trials if row['seed'] == seed):.0%}"

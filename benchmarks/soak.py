@@ -15,7 +15,6 @@ import gc
 import os
 import re
 import sys
-import tempfile
 import time
 from collections import Counter
 from functools import partial
@@ -65,7 +64,7 @@ def main() -> None:
     clock = MonotonicClock()
     rows: list[dict[str, Any]] = []
     causes: Counter[tuple[str, str]] = Counter()
-    with tempfile.TemporaryDirectory() as folder, emulated_arm(Path(folder)) as (emulator, source):
+    with emulated_arm() as (emulator, source):
         robot = source.open(clock)
         robot.connect()
         control = _begin(robot, source, clock)
