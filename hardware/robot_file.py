@@ -108,13 +108,23 @@ class JointDescription(_Section):
 
 
 class CameraDescription(_Section):
-    """A camera: its name, what OpenCV opens, the size of its pictures in pixels, and how old they may be, s."""
+    """A camera of a robot.
+
+    Attributes:
+        name: the camera's name.
+        source: what OpenCV opens: a number, a device path, a file's name or a URL.
+        width: of its pictures, pixels.
+        height: of its pictures, pixels.
+        max_age: how old a picture may be, s.
+        calibration: the file of its intrinsics and its pose.
+    """
 
     name: str = Field(min_length=1)
     source: int | str
     width: int = Field(640, ge=16)
     height: int = Field(480, ge=16)
     max_age: _Positive = 0.2
+    calibration: str | None = None
 
     @property
     def spec(self) -> CameraSpec:
@@ -404,11 +414,20 @@ def _points_of_the_twin(description: RobotDescription) -> Points | None:
     return points
 
 
-def _beside(description: RobotDescription, folder: Path) -> dict[str, str]:
+def _beside(description: RobotDescription, folder: Path) -> dict[str, Any]:
     """The names of files that are relative to the folder of the robot's file, made absolute."""
     twin = description.twin if description.twin is not None and description.twin.endswith(".xml") else None
     named = {"twin": twin, "calibration": description.calibration}
-    return {key: str(folder / Path(name).expanduser()) for key, name in named.items() if name is not None}
+    found: dict[str, Any] = {key: _in(folder, name) for key, name in named.items() if name is not None}
+    cameras = [
+        camera.model_copy(update={"calibration": camera.calibration and _in(folder, camera.calibration)})
+        for camera in description.cameras
+    ]
+    return found | {"cameras": tuple(cameras)}
+
+
+def _in(folder: Path, name: str) -> str:
+    return str(folder / Path(name).expanduser())
 
 
 def _explain(error: ValidationError, path: Path) -> str:

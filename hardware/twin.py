@@ -128,6 +128,16 @@ class KinematicTwin:
         self._solid.place(self._addresses, position)
         return {name: self._solid.data.site_xpos[site].copy() for name, site in self._sites.items()}
 
+    def site_poses(self, position: Array) -> dict[str, Array]:
+        """The poses (4, 4) of the arm's sites in the world by name, m, for joint positions (nu,)."""
+        self._solid.place(self._addresses, position)
+        poses = {}
+        for name, site in self._sites.items():
+            poses[name] = np.eye(4)
+            poses[name][:3, :3] = self._solid.data.site_xmat[site].reshape(3, 3)
+            poses[name][:3, 3] = self._solid.data.site_xpos[site]
+        return poses
+
     def collisions(self, position: Array) -> list[Proximity]:
         """What is closer than its margin at joint positions (nu,), the worst first."""
         return self.proximities(position, 0.0, gradients=False)

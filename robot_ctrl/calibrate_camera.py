@@ -1,6 +1,5 @@
 """`robot-ctrl calibrate ROBOT --camera NAME`: a camera's intrinsics from pictures of a ChArUco board."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,26 +7,30 @@ import cv2
 
 from hardware.camera import Camera, Picture, VideoCamera
 from hardware.camera_calibration import CharucoBoard, Intrinsics, calibrate_intrinsics
+from hardware.camera_file import CameraFile
 from hardware.clock import Clock, MonotonicClock
 from hardware.errors import CameraError
-from hardware.robot_file import load_description
-from robot_ctrl.errors import ConfigError, unknown
+from hardware.robot_file import CameraDescription, RobotDescription, load_description
+from robot_ctrl.errors import ConfigError, UserError, unknown
 from robot_ctrl.keyboard import Keys, pressed_keys
 
 LARGEST_ERROR = 1.0
 """Pixels, root mean square, above which a calibration is refused."""
 
+SQUARE, MARKER_SHARE = 0.03, 0.022 / 0.03
+"""Side of the board's squares, m, and of its markers as a share of it."""
+
 _PERIOD = 0.05
 
 
-def calibrate_camera(robot: str, name: str, *, pictures: int = 15, out: Path | None = None) -> str:
+def calibrate_camera(robot: str, name: str, *, pictures: int = 15, square: float = SQUARE) -> str:
     """Calibrate one camera of a robot's file; returns what there is to say at the end.
 
     Args:
         robot: a packaged robot's name, or a YAML file.
         name: the camera's name there.
         pictures: with the board in them.
-        out: the JSON file to write; None takes ROBOT-CAMERA.json here. The board to print is written beside it.
+        square: side of the board's squares, m.
 
     Raises:
         ConfigError: if the robot has no such camera.
@@ -35,24 +38,61 @@ def calibrate_camera(robot: str, name: str, *, pictures: int = 15, out: Path | N
         UserError: if standard input is no terminal.
     """
     description = load_description(robot)
-    described = {camera.name: camera for camera in description.cameras}
-    if name not in described:
-        raise ConfigError(f"{description.name}: {unknown('camera', name, list(described))}")
-    chosen, board = described[name], CharucoBoard()
-    path = out or Path(f"{description.name}-{name}.json")
+    chosen, path, board = find_camera(description, name), camera_file(description, name), board_of(square)
     printed = path.with_suffix(".board.png")
-    cv2.imwrite(str(printed), board.draw())
     camera = VideoCamera(chosen.spec, chosen.source, max_age=chosen.max_age)
-    camera.connect()
-    try:
-        with pressed_keys() as keys:
+    with pressed_keys() as keys:
+        camera.connect()
+        try:
+            cv2.imwrite(str(printed), board.draw())
             print(f"Print {printed}, {board.columns * board.square * 1e3:.0f} mm wide, on something flat.")
             seen = take_pictures(camera, board, pictures, keys, print, MonotonicClock())
-    finally:
-        camera.disconnect()
+        finally:
+            camera.disconnect()
     intrinsics = calibrate_intrinsics(seen, board)
     write_intrinsics(intrinsics, path)
-    return f"{name} is calibrated to {intrinsics.error:.2f} pixels: {path}"
+    return f"{name} is calibrated to {intrinsics.error:.2f} pixels: {path}.{advice(chosen, path)}"
+
+
+def find_camera(description: RobotDescription, name: str) -> CameraDescription:
+    """A camera of a robot's file.
+
+    Raises:
+        ConfigError: if the robot has no such camera.
+    """
+    described = {camera.name: camera for camera in description.cameras}
+    if not described:
+        raise ConfigError(
+            f"{description.name}: unknown camera {name!r}: its file has none. Put it in, for example: "
+            f"cameras: [{{name: {name}, source: 0, width: 640, height: 480}}]"
+        )
+    if name not in described:
+        raise ConfigError(f"{description.name}: {unknown('camera', name, list(described))}")
+    return described[name]
+
+
+def camera_file(description: RobotDescription, name: str) -> Path:
+    """Where a camera's calibration is: what the robot's file says, else ROBOT-CAMERA.json here."""
+    return Path(find_camera(description, name).calibration or f"{description.name}-{name}.json")
+
+
+def advice(camera: CameraDescription, path: Path) -> str:
+    """What is left to do for the robot's file to know the calibration."""
+    if camera.calibration is not None:
+        return ""
+    return f" Put 'calibration: {path.absolute()}' into camera {camera.name!r} of the robot's file."
+
+
+def board_of(square: float) -> CharucoBoard:
+    """The board with squares of another size, m.
+
+    Raises:
+        UserError: if there is no such board.
+    """
+    try:
+        return CharucoBoard(square=square, marker=MARKER_SHARE * square)
+    except ValueError as error:
+        raise UserError(str(error)) from None
 
 
 def take_pictures(
@@ -97,13 +137,4 @@ def write_intrinsics(intrinsics: Intrinsics, path: Path) -> None:
             f"the pictures are explained to {intrinsics.error:.2f} pixels only, {LARGEST_ERROR:g} is the limit; print "
             f"the board at its true size, keep it flat, and hold it still for each picture"
         )
-    content = {
-        "width": intrinsics.width,
-        "height": intrinsics.height,
-        "matrix": intrinsics.matrix.tolist(),
-        "distortion": intrinsics.distortion.tolist(),
-        "error_pixels": intrinsics.error,
-    }
-    temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_text(json.dumps(content, indent=2) + "\n")
-    temporary.replace(path)
+    CameraFile.of(intrinsics).save(path)

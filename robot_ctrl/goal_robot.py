@@ -13,6 +13,7 @@ Everything is kept in RUN/goals/NUMBER: the episode's recording, the goal, the p
 import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -26,10 +27,11 @@ from robot_ctrl.deploy import check_robot, learned_bounds
 from robot_ctrl.episodes import Episode, read_episode
 from robot_ctrl.errors import RunError
 from robot_ctrl.goal import posed, read_picture, with_pictures
-from robot_ctrl.goals.capture import HandGuide, capture_by_keys
+from robot_ctrl.goals.capture import captured
 from robot_ctrl.goals.goal_image_task import GoalImageTask, Picture
 from robot_ctrl.goals.goal_result import PictureGoal, familiar, next_folder, write_result
 from robot_ctrl.goals.robot_camera import cameras_for
+from robot_ctrl.guided import guide_by_hand, guide_by_keys, meanwhile
 from robot_ctrl.keyboard import Keys, pressed_keys
 from robot_ctrl.realtime.control_process import ControlSettings, GoTo, RunEpisode
 from robot_ctrl.realtime.display import Display
@@ -127,7 +129,7 @@ def goal_on_robot(
     with ExitStack() as stack:
         typed = keys or (stack.enter_context(pressed_keys()) if capture else str)
         if by_hand:
-            wanted = HandGuide(source, cameras).capture(typed)
+            wanted = captured(cameras[0].spec.name, lambda take: guide_by_hand(source, cameras, typed, take))
             familiar(task, wanted)
         execution = _Execution(run, config, task, settings, start, start_speed, park=park)
         return execution.execute(wanted, typed)
@@ -165,16 +167,21 @@ class _Execution:
             supervisor.wait_for(lambda now: now.control.ticks > 0, READY_SECONDS, "connecting the robot")
             self._go_to_start(supervisor)
             if goal is None:
-                goal = capture_by_keys(supervisor, self._settings, keys, folder / "driven.mcap")
+                goal = self._capture(supervisor, keys, folder / "driven.mcap")
                 cv2.imwrite(str(folder / "goal.png"), cv2.cvtColor(goal.picture, cv2.COLOR_RGB2BGR))
                 self._go_to_start(supervisor)
-                familiar(self._task, goal)
-                self._start_planner(supervisor, goal)
+                meanwhile(supervisor, partial(familiar, self._task, goal))
+                meanwhile(supervisor, partial(self._start_planner, supervisor, goal))
                 wait_for_planner(supervisor)
             status = self._follow_plans(supervisor, folder / "episode.mcap")
             if self._parks and (pose := source.spec.park_pose) is not None:
                 supervisor.carry_out(lambda order: GoTo(order, np.array(pose), self._speed), MOVE_SECONDS, "parking")
         return self._judge(folder, goal, status)
+
+    def _capture(self, supervisor: Supervisor, keys: Keys, path: Path) -> PictureGoal:
+        print(f"Drive {self._settings.source.name} to the goal; it goes back by itself.", flush=True)
+        camera = self._task.image_spec.camera
+        return captured(camera, lambda take: guide_by_keys(supervisor, self._settings, keys, take, path))
 
     def _start_planner(self, supervisor: Supervisor, goal: PictureGoal) -> None:
         start_planner(

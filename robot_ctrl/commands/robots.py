@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from robot_ctrl.commands.arguments import add_command, positive
+from robot_ctrl.errors import UserError
 
 ROBOT_HELP = "a name from `list`, or a YAML file"
 PORT_HELP = "where the robot is, instead of what its file says"
@@ -58,6 +59,10 @@ def add_commands(commands: Any) -> None:
     robot(command)
     command.add_argument("--again", action="store_true", help="measure joints anew that are done")
     command.add_argument("--camera", metavar="NAME", help="calibrate this camera of its file instead, with a board")
+    command.add_argument("--hand-eye", action="store_true", help="with --camera: find where the camera is")
+    command.add_argument("--on-gripper", action="store_true", help="with --hand-eye: the camera is, and the board lies")
+    command.add_argument("--by-hand", action="store_true", help="with --hand-eye: the arm goes limp, move it by hand")
+    command.add_argument("--square", type=float, default=30.0, metavar="MM", help="of the board (default 30)")
 
     command = add("teleop", _teleop, "drive a robot from the keyboard or with a leader arm, and record it")
     robot(command)
@@ -126,10 +131,18 @@ def _doctor(given: argparse.Namespace) -> int:
 
 
 def _calibrate(given: argparse.Namespace) -> int:
+    if ((given.on_gripper or given.by_hand) and not given.hand_eye) or (given.hand_eye and given.camera is None):
+        raise UserError("calibrate: --hand-eye goes with --camera, and --on-gripper and --by-hand with --hand-eye.")
+    if given.hand_eye:
+        from robot_ctrl.calibrate_hand_eye import calibrate_hand_eye
+
+        how = {"on_gripper": given.on_gripper, "by_hand": given.by_hand, "square": given.square / 1e3}
+        print(calibrate_hand_eye(given.robot, given.camera, given.port, **how))
+        return 0
     if given.camera is not None:
         from robot_ctrl.calibrate_camera import calibrate_camera
 
-        print(calibrate_camera(given.robot, given.camera))
+        print(calibrate_camera(given.robot, given.camera, square=given.square / 1e3))
         return 0
     from robot_ctrl.calibrate import calibrate
 
