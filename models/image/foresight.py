@@ -26,10 +26,10 @@ from models.image.latent_heads import bootstrap_weights
 from models.split import uniform_hash
 
 FORMAT_VERSION = 1
-_TOGETHER = 32
-_WARM_UP = 100
-_THUMBNAIL = 4
+_TOGETHER = 64
 """Candidates that are imagined together: few enough for the processor's cache."""
+
+_WARM_UP, _THUMBNAIL = 100, 4
 
 
 class Foresight:
@@ -121,9 +121,11 @@ class Foresight:
                 )
                 for _ in range(members)
             ]
-        self._networks = nn.ModuleList(networks).to(memory_format=torch.channels_last)
+        self._networks = nn.ModuleList(networks)
         self._robot = LinearRobot(spec.proprioception_size, spec.action_size)
-        self._reference = ReferenceFrames(shape, spec.channels * (spec.height // _THUMBNAIL) * (spec.width // _THUMBNAIL))
+        self._reference = ReferenceFrames(
+            shape, spec.channels * (spec.height // _THUMBNAIL) * (spec.width // _THUMBNAIL)
+        )
         self._networks.eval()
         self._transitions_seen = 0
 
@@ -157,13 +159,13 @@ class Foresight:
 
     def frames(self, states: Tensor) -> Tensor:
         """The frames (..., C, H, W) in states (..., nx), in [0, 1]."""
-        shape = (self.spec.channels, self.spec.height, self.spec.width)
-        return states[..., : self._frame_size].unflatten(-1, shape)
+        shape = (*states.shape[:-1], self.spec.channels, self.spec.height, self.spec.width)
+        return states[..., : self._frame_size].reshape(shape)
 
     def beliefs(self, states: Tensor) -> Tensor:
         """The beliefs (..., H, W) in states (..., nx) about where the designated pixel is."""
         cells = states[..., self._frame_size : self._frame_size + self._cells]
-        return cells.unflatten(-1, (self.spec.height, self.spec.width))
+        return cells.reshape(*states.shape[:-1], self.spec.height, self.spec.width)
 
     def robot(self, states: Tensor) -> Tensor:
         """The robot's measurements (..., q) in states (..., nx)."""

@@ -81,7 +81,7 @@ def _learning(padded: Tensor, background: Tensor, kernels: Tensor, masks: Tensor
     batch, count, area = kernels.shape
     side = round(area**0.5)
     each = functional.conv2d(padded.transpose(0, 1), kernels.reshape(-1, 1, side, side), groups=batch)
-    moved = each.unflatten(1, (batch, count)).transpose(0, 1)
+    moved = each.reshape(-1, batch, count, *each.shape[-2:]).transpose(0, 1)
     mixed: Tensor = background + (moved * masks.unsqueeze(1)).sum(2)
     return mixed
 
@@ -90,7 +90,7 @@ def _imagining(padded: Tensor, background: Tensor, kernels: Tensor, masks: Tenso
     """One kernel for every pixel, mixed from the M by their masks: the faster way without gradients."""
     height, width = background.shape[-2:]
     side = round(kernels.shape[-1] ** 0.5)
-    mixed = torch.bmm(kernels.transpose(1, 2), masks.flatten(2)).unflatten(-1, (height, width))
+    mixed = torch.bmm(kernels.transpose(1, 2), masks.flatten(2)).reshape(len(masks), -1, height, width)
     moved = background
     for row in range(side):
         for column in range(side):

@@ -1,4 +1,4 @@
-"""The network behind pixel motion: from a frame and an action to kernels and to the masks that say where each counts."""
+"""The network behind pixel motion: from a frame and an action to kernels, and to masks that say where each counts."""
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,16 @@ class MotionNetwork(nn.Module):
     """
 
     def __init__(
-        self, *, channels: int, height: int, width: int, points: int, extra: int, kernels: int, side: int, width_fine: int
+        self,
+        *,
+        channels: int,
+        height: int,
+        width: int,
+        points: int,
+        extra: int,
+        kernels: int,
+        side: int,
+        width_fine: int,
     ) -> None:
         """Build the untrained network; it starts by keeping everything where it is.
 
@@ -35,7 +44,8 @@ class MotionNetwork(nn.Module):
         super().__init__()
         if height % 4 or width % 4:
             raise ValueError(
-                f"frames of {width}x{height} pixels cannot be halved twice: both must be multiples of 4; use another size."
+                f"frames of {width}x{height} pixels cannot be halved twice: both must be multiples of 4; use "
+                f"another size."
             )
         coarse = width_fine * 3 // 2
         self._shape, self._kernels, self._side = (height, width), kernels, side
@@ -46,6 +56,9 @@ class MotionNetwork(nn.Module):
         self.joined = nn.Conv2d(width_fine + coarse, coarse, 1)
         self.masks = nn.Conv2d(coarse, 4 * (kernels + 1), 1)
         nn.init.normal_(self.kernels.weight, std=1e-3)
+        for parameter in self.parameters():
+            if parameter.dim() == 4:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
         with torch.no_grad():
             self.kernels.bias.zero_()
             self.kernels.bias.view(kernels, -1)[:, side * side // 2] = _STAY

@@ -28,9 +28,9 @@ class TipPushingArm(PixelPushingArm):
     """The pushing arm behind an inverse kinematics: commands are where its fingertip should be in the plane.
 
     A command (2,), x and y, m, is reached in a straight line during the control period, at a fixed height and with the
-    gripper upright near the arm and tilted outwards far from it. Observations add ``tip_pixel``, ``aimed_pixel``, ``designated_pixel`` and
-    ``wanted_pixel`` (2,): where the view shows the tip, the command, the tracked pixel and the goal; the view itself is
-    the picture ``view``.
+    gripper upright near the arm and tilted outwards far from it. Observations add ``tip_pixel``, ``aimed_pixel``,
+    ``designated_pixel`` and ``wanted_pixel`` (2,): where the view shows the tip, the command, the tracked pixel and the
+    goal; the view itself is the picture ``view``.
 
     Args:
         picture_size: of the camera, pixels, both ways.

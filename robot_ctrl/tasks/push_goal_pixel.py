@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from robot_ctrl.episodes import Episode
 
 _PLACE = slice(11, 13)
-"""The columns of a state that hold where the pixel is on the table: distance from the arm's axis, m, and bearing, rad."""
+"""Columns of a state that say where the pixel is on the table: distance from the arm's axis, m, and bearing, rad."""
 
 
 class PushGoalPixel(PixelTask, ArmPush):

@@ -9,12 +9,15 @@ import pytest
 
 import robot_ctrl.tasks.push_goal_pixel
 from hardware.errors import RenderingUnavailableError, StoppedError
+from robot_ctrl.build import load_controller
 from robot_ctrl.cli import main
 from robot_ctrl.errors import RunError
 from robot_ctrl.goal_pixel import goal_pixel
 from robot_ctrl.goals.pixel_robot import CAMERA, PIXEL_HEIGHT
+from robot_ctrl.goals.pixel_tip import TIP_HEIGHT, VIEW
 from robot_ctrl.seeds import derive_seed
 from robot_ctrl.tasks.push_goal_pixel import PushGoalPixel
+from robot_ctrl.tasks.push_goal_pixel_foresight import PushGoalPixelForesight
 
 TINY = (
     "seed=1", "threads=1", "episodes=2", "learning.random_episodes=2", "learning.show_episodes=0",
@@ -61,7 +64,7 @@ def test_the_state_knows_the_pixel_and_not_the_puck(pushing: PushGoalPixel) -> N
     observation = pushing.robot.reset(3)
     state, goal = pushing.state(observation), pushing.goal(observation)
     values = dict(observation.values)
-    radius, bearing = state[pushing.places]
+    radius, bearing = state[11:13]
     shown = radius * np.array([np.cos(bearing), np.sin(bearing)])
     np.testing.assert_allclose(shown, pushing.place(values["pixel"]))
     for name in ("puck", "target", "qpos", "qvel"):
@@ -124,3 +127,68 @@ def test_a_pixel_is_planned_to_and_leaves_a_page(pushing: PushGoalPixel, tmp_pat
         with pytest.raises(RunError, match=why):
             goal_pixel(run, pixel=pixel, to=there, seed=3)
     assert not (run / "goals" / "001").exists()
+
+
+@pytest.fixture(scope="module")
+def foreseeing() -> PushGoalPixelForesight:
+    task = PushGoalPixelForesight()
+    try:
+        task.robot.connect()
+        task.robot.reset(0)
+    except RenderingUnavailableError:
+        pytest.skip("this machine cannot draw")
+    return task
+
+
+def test_the_fingertip_goes_where_it_is_sent(foreseeing: PushGoalPixelForesight) -> None:
+    robot = foreseeing.robot
+    command = robot.reset(1).values["command"]
+    for aim in ([0.20, -0.12], [0.32, -0.12], [0.32, 0.12]):
+        while np.linalg.norm(np.array(aim) - command) > 1e-9:
+            command = command + np.clip(np.array(aim) - command, -0.024, 0.024)
+            robot.send_action(command)
+        robot.send_action(command)
+        tip = robot.get_observation().values["gripper_tip"]
+        np.testing.assert_allclose(tip, [*aim, TIP_HEIGHT], atol=0.008)
+
+
+def test_the_view_shows_the_puck_from_above_at_its_pixel(foreseeing: PushGoalPixelForesight) -> None:
+    robot, view = foreseeing.robot, foreseeing.robot.view
+    values = robot.reset(6).values
+    picture = robot.get_observation().images[VIEW].astype(int)
+    np.testing.assert_allclose(view.places(view.pixels(values["puck"][:2])), values["puck"][:2])
+    column, row = np.rint(view.pixels(values["puck"][:2])).astype(int)
+    assert np.abs(values["designated_pixel"] - [column, row]).max() < 1
+    assert picture[row, column].min() > 150
+    red = picture[..., 0] - picture[..., 2]
+    assert red[row - 1 : row + 2, column - 1 : column + 2].max() > 60
+
+
+def test_a_state_of_foresight_survives_being_saved(foreseeing: PushGoalPixelForesight) -> None:
+    robot = foreseeing.robot
+    start = robot.reset(2).values["command"]
+    state = robot.get_state()
+    ends = []
+    for _ in range(2):
+        robot.set_state(state)
+        for step in range(1, 4):
+            robot.send_action(start + 0.02 * step)
+        ends.append(robot.get_observation().values["qpos"])
+    np.testing.assert_allclose(ends[0], ends[1], atol=1e-9)
+
+
+def test_a_pixel_is_planned_to_through_predicted_pictures(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    settings = (
+        "model.name=foresight", "seed=1", "threads=1", "episodes=2", "learning.random_episodes=2",
+        "learning.show_episodes=0", "task.episode_steps=8", "model.first_steps=4", "model.batch_size=4",
+        "planner.population=8", "planner.elites=4", "planner.iterations=1", "planner.horizon=3", f"run_dir={run}",
+    )  # fmt: skip
+    assert main(["run", "push-goal-pixel", *settings]) == 0
+    task, _, _ = load_controller(run)
+    assert isinstance(task, PushGoalPixelForesight)
+    values = task.robot.reset(derive_seed(3, "goal", 0)).values
+    goal_pixel(run, pixel=tuple(values["pixel"]), to=tuple(values["goal_pixel"]), seed=3)
+    page = (run / "goals" / "000" / "report.html").read_text()
+    assert "What it imagined" in page
+    assert page.count("data:image/png") == 2 + 6
