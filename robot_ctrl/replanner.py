@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from hardware.robot import Observation
 from models.dynamics import Dynamics
 from planners.ilqr import ILQR
-from planners.kl_lqr import KLConstrainedLQR
 from planners.objective import RolloutObjective
 from planners.plan import Plan
 from planners.planner import Horizon, Planner
@@ -64,7 +63,7 @@ class Replanner:
     def reset(self, seed: int) -> None:
         """Forget the goal; the next observation starts a new episode."""
         self._seed = seed
-        self._planner: Planner | ILQR | KLConstrainedLQR | None = None
+        self._planner: Planner | ILQR | None = None
         self._planned = 0
 
     def plan(
@@ -92,7 +91,7 @@ class Replanner:
             self._planner = self._new_planner(hold)
             self._goal = self._tensor(self._task.goal(observation))
             self._cost = self._task.cost(self._goal)
-        if isinstance(self._planner, ILQR | KLConstrainedLQR):
+        if isinstance(self._planner, ILQR):
             plan = self._planner.plan(self._model, self._cost, self._tensor(state), warm_start, deadline)
             return replace(plan, start_time=start_time, computed_from=observation.sequence)
         objective = RolloutObjective(
@@ -121,7 +120,7 @@ class Replanner:
         elites = actions[None] if kept.elites is None else np.concatenate([actions[None], kept.elites])
         return replace(warm_start, proposal=Proposal(kept.mean, elites))
 
-    def _new_planner(self, hold: NDArray[np.float32]) -> Planner | ILQR | KLConstrainedLQR:
+    def _new_planner(self, hold: NDArray[np.float32]) -> Planner | ILQR:
         generator = torch.Generator(self._device).manual_seed(derive_seed(self._seed, "planner"))
         horizon = Horizon(self.horizon, self._task.state_spec.action_size, self._task.period, hold)
         if issubclass(self._class, ILQR):
