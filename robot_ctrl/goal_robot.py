@@ -129,7 +129,8 @@ def goal_on_robot(
     with ExitStack() as stack:
         typed = keys or (stack.enter_context(pressed_keys()) if capture else str)
         if by_hand:
-            wanted = captured(cameras[0].spec.name, lambda take: guide_by_hand(source, cameras, typed, take))
+            view = task.image_spec.camera
+            wanted = captured(view, source.spec, lambda take: guide_by_hand(source, cameras, typed, take))
             familiar(task, wanted)
         execution = _Execution(run, config, task, settings, start, start_speed, park=park)
         return execution.execute(wanted, typed)
@@ -180,8 +181,8 @@ class _Execution:
 
     def _capture(self, supervisor: Supervisor, keys: Keys, path: Path) -> PictureGoal:
         print(f"Drive {self._settings.source.name} to the goal; it goes back by itself.", flush=True)
-        camera = self._task.image_spec.camera
-        return captured(camera, lambda take: guide_by_keys(supervisor, self._settings, keys, take, path))
+        camera, spec = self._task.image_spec.camera, self._settings.source.spec
+        return captured(camera, spec, lambda take: guide_by_keys(supervisor, self._settings, keys, take, path))
 
     def _start_planner(self, supervisor: Supervisor, goal: PictureGoal) -> None:
         start_planner(

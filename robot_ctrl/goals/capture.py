@@ -4,16 +4,17 @@ from collections.abc import Callable
 
 import numpy as np
 
-from hardware.robot import Observation
+from hardware.robot import Observation, RobotSpec
 from robot_ctrl.goals.goal_result import PictureGoal
 from robot_ctrl.guided import Take
 
 
-def captured(camera: str, guide: Callable[[Take], None]) -> PictureGoal:
+def captured(camera: str, spec: RobotSpec, guide: Callable[[Take], None]) -> PictureGoal:
     """What a camera sees where a person brings the arm, and its joints there.
 
     Args:
         camera: its name in observations.
+        spec: the robot's: joints that gravity pulls past their limits count as at their limits.
         guide: lets the person bring the arm; see ``robot_ctrl.guided``.
     """
     taken: list[Observation] = []
@@ -23,6 +24,6 @@ def captured(camera: str, guide: Callable[[Take], None]) -> PictureGoal:
         return True
 
     guide(take)
-    joints = np.array(taken[0].values["joint_position"])
+    joints = np.clip(taken[0].values["joint_position"], *spec.command_limits)
     title = f"Goal: captured at {', '.join(f'{joint:.2f}' for joint in joints)} rad"
     return PictureGoal(title, np.asarray(taken[0].images[camera]), joints)
