@@ -30,8 +30,8 @@ PUSHING_JOINTS = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex")
 SPEED_LIMIT = 3.0
 """rad/s; an STS3215 turns at about 4.7 rad/s without a load at 7.4 V."""
 
-PARK_POSE = (0.0, -1.70, 1.60, 0.80, 0.0, 0.0)
-"""Folded over the base, where the arm rests when its torque is cut, rad."""
+PARK_POSE = (0.0, -1.74, 1.68, -1.65, 0.0, 0.0)
+"""Folded over the base, where the arm stays when its torque is cut, rad."""
 
 _MODELS = Path(__file__).parent
 

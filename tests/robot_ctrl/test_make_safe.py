@@ -23,18 +23,19 @@ class Line(MemoryPort):
 
 
 class Arm:
-    """An emulated SO-101 whose torque is on, left behind by a control process that died."""
+    """An emulated arm whose torque is on, left behind by a control process that died."""
 
-    def __init__(self, policy: str) -> None:
+    def __init__(self, policy: str, name: str = "so101") -> None:
         self.clock = VirtualClock()
-        description = load_description("so101").model_copy(update={"safe_policy": policy})
-        start = {"shoulder_pan": 0.0, "shoulder_lift": -0.65, "elbow_flex": 0.75, "wrist_flex": 0.5}
+        description = load_description(name).model_copy(update={"safe_policy": policy})
+        joints = [joint.name for joint in description.joints]
+        start = {joints[0]: 0.3, joints[1]: -0.65, joints[2]: 0.75, joints[-3]: 0.4}
         port = emulate_in_memory(description, self.clock, plant=PlantOptions(start=start))
         self.emulated = port.arm
         self.source = DescribedArm(description, Line(port.arm, self.clock))  # type: ignore[arg-type]
         robot = self.source.open(self.clock)
         robot.connect()
-        assert self.torque() == (True,) * 6
+        assert all(self.torque())
 
     def torque(self) -> tuple[bool, ...]:
         return tuple(self.emulated.status(self.clock.now()).torque_on)
@@ -73,3 +74,16 @@ def test_an_arm_that_connects_in_no_other_way_is_switched_off_all_the_same(caplo
     arm.make_safe()
     assert not np.any(arm.torque())
     assert "no-such-calibration" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["so101", "koch", "viperx"])
+def test_a_parked_arm_stays_where_it_is_when_its_torque_is_cut(name: str) -> None:
+    arm = Arm("park", name)
+    arm.make_safe()
+    assert not any(arm.torque())
+    parked = np.array(arm.emulated.status(arm.clock.now()).position)
+    assert np.abs(parked - arm.source.description.park_pose).max() < 0.05
+    for _ in range(30):
+        arm.clock.advance(0.1)
+        position = np.array(arm.emulated.status(arm.clock.now()).position)
+        assert np.abs(position - parked).max() < 0.05
