@@ -1,6 +1,7 @@
 """What imagined futures cost: named terms per step, learned rewards, disagreement between members."""
 
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -15,6 +16,19 @@ StepCost = Callable[[Tensor, Tensor], Tensor]
 
 FinalCost = Callable[[Tensor], Tensor]
 """Last states (P, N, nx) → (P, N)."""
+
+
+class TerminalValue(Protocol):
+    """What the future beyond a state will cost."""
+
+    @property
+    def worst(self) -> float:
+        """The largest value known."""
+        ...
+
+    def __call__(self, states: Tensor, /) -> Tensor:
+        """Last states (P, N, nx) → (P, N)."""
+        ...
 
 
 class StepwiseCost:
@@ -97,6 +111,25 @@ class RewardCost:
         if living is not None:
             terms["death"] = self.death_cost * (~living).sum(dim=-1)
         return terms
+
+
+class WithTerminalValue:
+    """A cost plus what is still to come after the last state, so that a plan sees beyond its horizon.
+
+    Costs within the horizon are not discounted; the value's own discount counts from the end of the horizon. A future
+    that has ended is charged the worst value known.
+    """
+
+    def __init__(self, cost: Cost, value: TerminalValue) -> None:
+        """Add ``value`` of the last state to ``cost``."""
+        self.cost, self.value = cost, value
+
+    def __call__(self, rollout: Rollout, actions: Tensor) -> Tensor:
+        """(P, N), see ``Cost``."""
+        ahead = self.value(rollout.states[..., -1, :])
+        if rollout.alive is not None:
+            ahead = torch.where(rollout.alive[..., -1], ahead, self.value.worst)
+        return self.cost(rollout, actions) + ahead
 
 
 class DisagreementCost:

@@ -10,7 +10,9 @@ import torch
 from hardware.safety import SafetyFilter
 from models.learned import LearnedModel
 from models.registry import model_class
+from models.state import StateSpec
 from models.threads import choose_threads
+from models.value import ValueEnsemble
 from planners.registry import planner_class
 from robot_ctrl.config import RunConfig, check_config, merge, parse_overrides, read_yaml
 from robot_ctrl.controller import Controller
@@ -78,6 +80,9 @@ def complete(config: RunConfig) -> RunConfig:
             "task": {"name": config.task["name"]} | check_settings(factory, _without_name(config.task), "task"),
             "model": _model_settings(factory, config.model),
             "planner": _planner_settings(config.planner),
+            "value": None
+            if config.value is None
+            else check_settings(ValueEnsemble, config.value, "value", skip=("seed",)),
         }
     )
 
@@ -114,10 +119,34 @@ def make_model(config: RunConfig, task: Task) -> Any:
     return model
 
 
+def make_value(config: RunConfig, task: Task) -> ValueEnsemble | None:
+    """The terminal value of a run, not yet fitted, if its configuration asks for one."""
+    if config.value is None:
+        return None
+    if not isinstance(task.model_spec, StateSpec):
+        raise ConfigError("value: the states of this task are learned, and change with the model; set value=null.")
+    if type(task).goal is not Task.goal:
+        raise ConfigError(
+            "value: this task has another goal in each episode, which the value does not see; set value=null."
+        )
+    try:
+        value = ValueEnsemble(task.model_spec, seed=derive_seed(config.seed, "value"), **config.value)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    return value.to(config.device)
+
+
 def make_controller(config: RunConfig, task: Task, model: LearnedModel[Any]) -> Controller:
     """The planner in the loop of a run."""
     try:
-        return Controller(task, model, config.planner, replan_every=config.learning.replan_every, device=config.device)
+        return Controller(
+            task,
+            model,
+            config.planner,
+            replan_every=config.learning.replan_every,
+            device=config.device,
+            value=make_value(config, task),
+        )
     except ValueError as error:
         raise ConfigError(f"planner: {error}") from None
 
@@ -176,6 +205,8 @@ def load_controller(run: Path) -> tuple[Task, Controller, SafetyFilter]:
         raise RunError(f"{run} has no fitted model yet: let the run finish its random episodes first.")
     task, model, controller, safety = make_parts(config)
     model.load_state_dict(checkpoint["model"])
+    if controller.value is not None:
+        controller.value.load_state_dict(checkpoint["value"])
     return task, controller, safety
 
 

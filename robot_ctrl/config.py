@@ -76,6 +76,7 @@ class RunConfig(BaseModel):
         task: the task's name and its settings.
         model: settings of the dynamics model.
         planner: the planner's name, its horizon, the risk measure, and the planner's own settings.
+        value: settings of the learned terminal value; None for plans that end at their horizon.
         learning: the model-based RL loop.
         robot: limits on top of the robot's own.
     """
@@ -92,6 +93,7 @@ class RunConfig(BaseModel):
     task: Tree
     model: Tree = Field(default_factory=dict)
     planner: Tree = Field(default_factory=dict)
+    value: Tree | None = None
     learning: LearningConfig = Field(default_factory=lambda: LearningConfig())
     robot: RobotConfig = Field(default_factory=lambda: RobotConfig())
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from hardware.robot import Observation
 from models.dynamics import Dynamics
+from models.value import ValueEnsemble
 from planners.plan import Plan
 from robot_ctrl.replanner import Replanner
 from robot_ctrl.task import Task
@@ -28,8 +29,10 @@ class Controller:
         planner: the planner's settings with its name, the horizon and the risk measure.
         replan_every: control periods that one plan is followed for, at most to its end; 0 follows it to its end.
         device: where tensors live.
+        value: what the future beyond a plan will cost; may be refitted between calls. None plans to the horizon only.
 
     Attributes:
+        value: as given.
         horizon: actions in a plan.
         plan: the plan that is being followed; None before the first.
         plans: every plan since ``reset``.
@@ -48,8 +51,10 @@ class Controller:
         *,
         replan_every: int = 1,
         device: str = "cpu",
+        value: ValueEnsemble | None = None,
     ) -> None:
-        self._replanner = Replanner(task, model, planner, now=task.robot.clock.now, device=device)
+        self._replanner = Replanner(task, model, planner, now=task.robot.clock.now, device=device, value=value)
+        self.value = value
         self.horizon = self._replanner.horizon
         self._task = task
         self._follow = min(replan_every or self.horizon, self.horizon)

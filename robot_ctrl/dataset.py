@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from models.dynamics import Rollout
 from models.transitions import Transitions
 from robot_ctrl.episodes import Episode, read_episode
 from robot_ctrl.errors import RunError
@@ -56,6 +57,14 @@ def transitions_of(task: Task, episode: Episode, number: int, device: torch.devi
         terminated=terminated.to(device),
         episodes=torch.full((steps,), number, dtype=torch.int64, device=device),
     )
+
+
+def step_costs(task: Task, transitions: Transitions) -> torch.Tensor:
+    """What each transition cost (T,), for a task without goals."""
+    cost = task.cost(transitions.states.new_zeros(0))
+    rewards = None if transitions.rewards is None else transitions.rewards.view(1, -1, 1)
+    rollout = Rollout(torch.stack([transitions.states, transitions.next_states], dim=1).unsqueeze(0), rewards)
+    return cost(rollout, transitions.actions.unsqueeze(1))[0]
 
 
 class Dataset:

@@ -9,6 +9,7 @@
 Source: S. Levine, CS 285, lecture "Model-based reinforcement learning".
 """
 
+import logging
 import time
 from typing import Any, Protocol
 
@@ -17,10 +18,12 @@ import torch
 from hardware.safety import SafetyFilter
 from models.fitting import FitReport
 from models.learned import LearnedModel
+from models.transitions import Transitions
+from models.value import ValueEnsemble
 from planners.plan import Plan
 from robot_ctrl.config import RunConfig
 from robot_ctrl.controller import Controller
-from robot_ctrl.dataset import Dataset, Experience
+from robot_ctrl.dataset import Dataset, Experience, step_costs
 from robot_ctrl.errors import RunError
 from robot_ctrl.interruption import shielded
 from robot_ctrl.loop import EpisodeResult, run_episode
@@ -30,6 +33,8 @@ from robot_ctrl.recorder import EpisodeWriter
 from robot_ctrl.run_folder import RunFolder
 from robot_ctrl.seeds import derive_seed
 from robot_ctrl.task import Task
+
+logger = logging.getLogger(__name__)
 
 
 class Watcher(Protocol):
@@ -157,9 +162,16 @@ class Learner:
             report = self._model.fit(data, generator=generator)
         except ValueError as error:
             raise RunError(f"the model cannot be fitted to episodes 0 to {number}: {error}") from error
+        if self._controller.value is not None:
+            self._fit_value(self._controller.value, data, generator)
         self._fits += 1
         self._train_seconds += time.perf_counter() - started
         return report
+
+    def _fit_value(self, value: ValueEnsemble, data: Experience, generator: torch.Generator) -> None:
+        assert isinstance(data, Transitions)
+        report = value.fit(data, step_costs(self._task, data), generator=generator)
+        logger.debug("value: explains %.3f of the variance of what was paid", report.explained)
 
     def _finish_episode(self, row: dict[str, Any]) -> None:
         self._rows.append(row)
@@ -169,6 +181,7 @@ class Learner:
             "train_s": self._train_seconds,
             "wall_s": self._wall_seconds,
             "model": self._model.state_dict(),
+            "value": None if self._controller.value is None else self._controller.value.state_dict(),
         }
         with shielded():
             self._folder.save_checkpoint(row["episode"], progress)
@@ -198,6 +211,8 @@ class Learner:
             # A recording that was damaged since holds fewer rows than the model was fitted to.
             model["rows_seen"] = min(model["rows_seen"], len(self._dataset))
             self._model.load_state_dict(model)
+            if self._controller.value is not None:
+                self._controller.value.load_state_dict(checkpoint["value"])
 
     def _env_steps(self, result: EpisodeResult) -> int:
         before = int(self._rows[-1]["env_steps"]) if self._rows else 0

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from hardware.robot import Observation
 from models.dynamics import Dynamics
+from models.value import ValueEnsemble
+from planners.cost import WithTerminalValue
 from planners.ilqr import ILQR
 from planners.objective import RolloutObjective
 from planners.plan import Plan
@@ -30,6 +32,7 @@ class Replanner:
         planner: the planner's settings with its name, the horizon and the risk measure.
         now: the loop's clock, for deadlines and the times of plans.
         device: where tensors live.
+        value: what the future beyond a plan will cost; may be refitted between plans. None plans to the horizon only.
 
     Attributes:
         horizon: actions in a plan.
@@ -47,6 +50,7 @@ class Replanner:
         *,
         now: Callable[[], float],
         device: str = "cpu",
+        value: ValueEnsemble | None = None,
     ) -> None:
         settings = dict(planner)
         self._class = planner_class(settings.pop("name"))
@@ -56,6 +60,7 @@ class Replanner:
         self._task = task
         self._model = model
         self._now = now
+        self._value = value
         self._device = torch.device(device)
         self.reset(0)
         self._new_planner(np.zeros(task.state_spec.action_size, np.float32))
@@ -91,6 +96,8 @@ class Replanner:
             self._planner = self._new_planner(hold)
             self._goal = self._tensor(self._task.goal(observation))
             self._cost = self._task.cost(self._goal)
+            if self._value is not None:
+                self._cost = WithTerminalValue(self._cost, self._value)
         if isinstance(self._planner, ILQR):
             plan = self._planner.plan(self._model, self._cost, self._tensor(state), warm_start, deadline)
             return replace(plan, start_time=start_time, computed_from=observation.sequence)

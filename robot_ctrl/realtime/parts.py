@@ -18,8 +18,10 @@ def load_task_and_model(config: RunConfig, run: Path) -> tuple[Task, LearnedMode
     """The task, its simulated robot not connected, and the model of a run's last checkpoint.
 
     Raises:
-        RunError: if nothing has been fitted yet.
+        RunError: if nothing has been fitted yet, or the run plans with a terminal value.
     """
+    if config.value is not None:
+        raise RunError(f"{run} plans with a terminal value, which deployments do not load: learn with value=null.")
     checkpoint = fitted_checkpoint(run)
     task = make_task(config.task)
     model = make_model(config, task)

@@ -20,9 +20,9 @@ class CheetahRun(Task):
     """Run as fast as possible with a planar cheetah (dm_control cheetah-run, reward known)."""
 
     defaults: ClassVar[dict[str, Any]] = {
-        "env_steps": 25_000,
+        "env_steps": 50_000,
         "episodes": 50,
-        "model": {"hidden": [200, 200]},
+        "model": {"hidden": [200, 200], "refit_steps": 200},
         "planner": {"horizon": 12, "beta": 1.0, "initial_std": 1.0},
         "learning": {"refit_every": 100, "base_policy": "coloured", "base_policy_colour": 1.0},
     }

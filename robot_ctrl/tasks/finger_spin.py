@@ -31,12 +31,13 @@ class FingerSpin(Task):
     defaults: ClassVar[dict[str, Any]] = {
         "env_steps": 25_000,
         "episodes": 50,
-        "model": {"hidden": [200, 200]},
-        "planner": {"horizon": 12, "beta": 0.5, "initial_std": 1.0, "execute": "best"},
-        "learning": {"random_episodes": 2, "refit_every": 400},
+        "model": {"hidden": [200, 200], "refit_steps": 200},
+        "planner": {"horizon": 8, "beta": 0.5, "initial_std": 1.0, "execute": "best"},
+        "value": {},
+        "learning": {"random_episodes": 2, "refit_every": 100},
     }
 
-    def __init__(self, *, action_repeat: int = 1) -> None:
+    def __init__(self, *, action_repeat: int = 2) -> None:
         self.robot = DmControlRobot("finger", "spin", action_repeat=action_repeat)
         self.env_steps_per_action = action_repeat
         self.episode_steps = 1000 // action_repeat

@@ -7,6 +7,7 @@ from planners.cost import (
     RewardCost,
     StepwiseCost,
     WeightedCosts,
+    WithTerminalValue,
     control_effort,
     smoothness,
 )
@@ -139,3 +140,23 @@ def test_wrong_names_are_refused():
         StepwiseCost({"arrive": arrive}, weights={"speed": 1.0})
     with pytest.raises(ValueError, match="death"):
         StepwiseCost({"death": arrive})
+
+
+class Remaining:
+    """A value: what is left is the last state's second variable."""
+
+    worst = 99.0
+
+    def __call__(self, states):
+        return states[..., 1]
+
+
+def test_a_terminal_value_is_added_to_the_last_state_and_an_end_is_charged_the_worst():
+    cost = StepwiseCost({"arrive": arrive}, death_cost=7)
+    valued = WithTerminalValue(cost, Remaining())
+    alive, states = dying(at=3)
+    assert torch.equal(valued(Rollout(STATES), ACTIONS), cost(Rollout(STATES), ACTIONS) + STATES[:, :, -1, 1])
+    ending = Rollout(states, alive=alive)
+    added = valued(ending, ACTIONS) - cost(ending, ACTIONS)
+    assert added[0, 0] == 99
+    assert torch.allclose(added[1], STATES[1, :, -1, 1])

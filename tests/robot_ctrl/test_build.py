@@ -6,6 +6,7 @@ from tiny_runs import POINT_MASS
 
 from robot_ctrl.build import complete, make_parts, make_safety, resolve
 from robot_ctrl.config import check_config, read_yaml, write_config
+from robot_ctrl.errors import ConfigError
 from robot_ctrl.tasks import make_task
 
 
@@ -71,3 +72,12 @@ def test_another_planner_does_not_inherit_the_settings_of_the_task_s_own() -> No
     assert "beta" not in other
     assert other["horizon"] == own["horizon"]
     assert resolve("finger-spin", ["planner.name=icem", "planner.beta=1.0"]).planner["beta"] == 1.0
+
+
+def test_a_terminal_value_is_refused_where_it_cannot_see_what_costs_depend_on() -> None:
+    with pytest.raises(ConfigError, match="another goal in each episode"):
+        make_parts(resolve("arm-reach", ["threads=1", "value={}"]))
+    with pytest.raises(ConfigError, match=r"unknown.*'gamma'"):
+        resolve("finger-spin", ["value.gamma=0.9"])
+    with pytest.raises(ConfigError, match="discount is 1"):
+        make_parts(resolve("finger-spin", ["threads=1", "value.discount=1"]))

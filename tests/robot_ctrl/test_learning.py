@@ -120,6 +120,17 @@ def test_a_learner_goes_on_from_the_last_checkpoint(tmp_path: Path) -> None:
     assert metrics_but_timing(tmp_path / "short") == metrics_but_timing(tmp_path / "long")
 
 
+def test_a_run_with_a_terminal_value_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
+    settings = ("value.hidden=[8]", "value.members=2", "value.round_steps=5", "learning.refit_every=5")
+    learn(tmp_path / "long", *settings)
+    learn(tmp_path / "without", "learning.refit_every=5")
+    _, _, config = learn(tmp_path / "short", "episodes=2", *settings)
+    config = config.model_copy(update={"episodes": 4})
+    Learner(config, RunFolder(tmp_path / "short"), *make_parts(config), Diary()).learn()
+    assert metrics_but_timing(tmp_path / "short") == metrics_but_timing(tmp_path / "long")
+    assert metrics_but_timing(tmp_path / "without") != metrics_but_timing(tmp_path / "long")
+
+
 def test_demonstrations_are_copied_into_the_run_and_learned_from(tmp_path: Path) -> None:
     learn(tmp_path / "shown", "episodes=2")
     folder = tmp_path / "run"
