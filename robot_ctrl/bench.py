@@ -6,6 +6,7 @@ from pathlib import Path
 from robot_ctrl.benches.bus import bus_rows
 from robot_ctrl.benches.fitting import fitting_rows
 from robot_ctrl.benches.imports import imports_rows
+from robot_ctrl.benches.latent import latent_rows
 from robot_ctrl.benches.loop import loop_rows
 from robot_ctrl.benches.planning import planning_rows
 from robot_ctrl.benches.rendering import rendering_rows
@@ -17,6 +18,7 @@ BENCHES: dict[str, Callable[[], Iterable[Row]]] = {
     "fitting": fitting_rows,
     "loop": loop_rows,
     "rendering": rendering_rows,
+    "latent": latent_rows,
     "bus": bus_rows,
     "safety": safety_rows,
     "imports": imports_rows,

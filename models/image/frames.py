@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.image.frame_file import on_disk
+
 
 @dataclass(frozen=True)
 class ImageSpec:
@@ -134,12 +136,12 @@ class FrameSequences:
 
     @staticmethod
     def concatenate(parts: "list[FrameSequences]") -> "FrameSequences":
-        """Join recordings one after another; all must agree on whether they have rewards."""
+        """Join recordings one after another, frames on disk; all must agree on whether they have rewards."""
         rewards = [part.rewards for part in parts if part.rewards is not None]
         if rewards and len(rewards) != len(parts):
             raise ValueError("some recordings have rewards that others lack; join only recordings of one task")
         return FrameSequences(
-            torch.cat([part.frames for part in parts]),
+            on_disk([part.frames for part in parts]),
             torch.cat([part.proprioception for part in parts]),
             torch.cat([part.actions for part in parts]),
             torch.cat(rewards) if rewards else None,

@@ -29,18 +29,24 @@ class TemporalDistance(nn.Module):
     symmetric: where time cannot run backwards (gravity, pushing) it is only as good as that.
     """
 
-    def __init__(self, latent_size: int, *, hidden: int = 128, embedding: int = 32) -> None:
+    def __init__(self, latent_size: int) -> None:
         super().__init__()
+        first, second, third, last = self.layer_sizes(latent_size)
         self.embed = nn.Sequential(
-            nn.Linear(latent_size, hidden), nn.SiLU(),
-            nn.Linear(hidden, hidden), nn.SiLU(),
-            nn.Linear(hidden, embedding),
+            nn.Linear(first, second), nn.SiLU(inplace=True),
+            nn.Linear(second, third), nn.SiLU(inplace=True),
+            nn.Linear(third, last),
         )  # fmt: skip
+
+    @staticmethod
+    def layer_sizes(latent_size: int) -> tuple[int, int, int, int]:
+        """Widths of φ from the latent to the embedding."""
+        return latent_size, 128, 128, 32
 
     def forward(self, states: Tensor, goals: Tensor) -> Tensor:
         """Distances (...) of latent states (..., d) from goals, which are broadcast against them."""
-        apart = self.embed(states) - self.embed(goals)
-        distances: Tensor = (apart.square().sum(-1) + 1e-8).sqrt()
+        embedded = self.embed(states.reshape(-1, states.shape[-1])).view(*states.shape[:-1], -1)
+        distances: Tensor = torch.linalg.vector_norm(embedded - self.embed(goals), dim=-1)
         return distances
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from hardware.robot import Observation
+from models.image.frame_file import on_disk
 from models.image.frames import FrameSequences, ImageSpec
 from models.image.image_dynamics import ImageDynamics
 from models.learned import LearnedModel
@@ -48,7 +49,7 @@ class ImageTask(Task):
         return self._image_model
 
     def experience(self, episode: Episode, number: int, device: torch.device) -> FrameSequences:
-        """The frames of an episode, in the computer's memory whatever the device, and the actions between them."""
+        """The frames of an episode, on disk, and the actions between them."""
         steps = max(0, min(len(episode.actions), len(episode.observations) - 1))
         observations = episode.observations[: steps + 1]
         seen = [self.image_spec.see(everything(observation)) for observation in observations]
@@ -56,7 +57,7 @@ class ImageTask(Task):
         actions.append(np.zeros(self.image_spec.action_size))
         rewards = [0.0, *(self.reward(observation) for observation in observations[1:])]
         return FrameSequences(
-            frames=torch.stack([frame for frame, _ in seen]),
+            frames=on_disk([torch.stack([frame for frame, _ in seen])]),
             proprioception=torch.stack([values for _, values in seen]),
             actions=torch.as_tensor(np.stack(actions), dtype=torch.float32),
             rewards=torch.tensor(rewards, dtype=torch.float32) if self.learns_reward else None,

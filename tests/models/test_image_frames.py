@@ -1,4 +1,7 @@
+import gc
 import sys
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +11,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 from dots import SPEC, wander
 
+from models.image.frame_file import on_disk
 from models.image.frames import FrameSequences, ImageSpec
 
 
@@ -40,6 +44,25 @@ def test_recordings_are_joined_and_compared() -> None:
     assert len(again.frames) == 2 * len(whole.frames)
     assert whole.is_prefix_of(again)
     assert not again.is_prefix_of(whole)
+
+
+def test_joined_frames_are_on_disk_and_give_the_same_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    first, second = wander(2, 3, seed=0)[0], wander(1, 4, seed=1)[0]
+    joined = FrameSequences.concatenate([first, replace(second, episodes=second.episodes + 2)])
+    rows = torch.randint(len(joined.frames), (50,), generator=torch.Generator().manual_seed(0))
+    in_memory = replace(joined, frames=torch.cat([first.frames, second.frames]))
+    assert torch.equal(joined.stacks(rows, 3), in_memory.stacks(rows, 3))
+    assert list(tmp_path.iterdir()) == []
+    mapped = Path("/proc/self/maps").read_text()
+    assert str(tmp_path) in mapped
+    del joined
+    gc.collect()
+    assert str(tmp_path) not in Path("/proc/self/maps").read_text()
+
+
+def test_no_frames_can_be_joined() -> None:
+    assert len(on_disk([torch.zeros(0, 1, 4, 4, dtype=torch.uint8)] * 2)) == 0
 
 
 def test_grey_is_what_the_eye_sees() -> None:

@@ -173,7 +173,7 @@ def test_imagined_states_are_shown_as_pictures_of_the_data() -> None:
 def test_time_apart_is_learned_as_the_shortest_seen() -> None:
     data, _ = wander(40, 20, seed=0)
     line = torch.cat([torch.arange(21.0).view(-1, 1) / 10] * 40)
-    head = TemporalDistance(1, hidden=32)
+    head = TemporalDistance(1)
     fit_temporal_distance(head, line, data, steps=500, generator=torch.Generator().manual_seed(0))
     apart = head(torch.tensor([[0.3], [0.3], [0.3]]), torch.tensor([[0.3], [0.8], [1.3]])).detach()
     assert apart[0] < 0.05

@@ -9,7 +9,7 @@ import torch
 
 from planners.cem import CEM
 from robot_ctrl import bench
-from robot_ctrl.benches import busy, fitting, imports, loop, planning, rendering, timing
+from robot_ctrl.benches import busy, fitting, imports, latent, loop, planning, rendering, timing
 from robot_ctrl.benches.made_up import Size, fitted, transitions
 from robot_ctrl.benches.products import forward_products, training_products
 from robot_ctrl.benches.table import COLUMNS, Row, markdown, write_csv
@@ -211,6 +211,15 @@ def test_planning_at_a_tiny_size(monkeypatch):
         ("planning", "fp32", 1),
     ]
     assert {made.note for made in rows if made.value is None} == {ONE_CORE[1]}
+
+
+def test_latent_planning_at_a_tiny_size(monkeypatch):
+    monkeypatch.setattr(latent, "thread_counts", lambda: ONE_CORE)
+    for name, value in {"HIDDEN": (8,), "POPULATION": 64, "ITERATIONS": 2, "HORIZON": 3, "REPEATS": 1}.items():
+        monkeypatch.setattr(latent, name, value)
+    rows = list(latent.latent_rows())
+    assert [made.value is None for made in rows] == [False, True] * 2
+    assert all(made.value > 0 for made in rows if made.value is not None)
 
 
 def test_fitting_at_a_tiny_size(monkeypatch):
