@@ -98,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
         "what",
         nargs="?",
         default="all",
-        choices=["all", "planning", "fitting", "loop", "rendering", "bus", "safety", "imports"],
+        choices=["all", "planning", "fitting", "loop", "rendering", "latent", "bus", "safety", "imports"],
         help="which (default all)",
     )
     command.add_argument("--csv", type=Path, default=Path("bench.csv"), help="where the table goes (default bench.csv)")
