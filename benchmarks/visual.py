@@ -1,8 +1,11 @@
 """Visual goals: success over seeds and data, and what each part of the recipe is worth. Resumable, one run at a time.
 
     python benchmarks/visual.py reacher-goal-image          5 seeds, 40 held-out goals each
+    python benchmarks/visual.py arm-goal-image              the same for the arm
+    python benchmarks/visual.py reacher-planning            what each part of the cost and of the plan is worth
+    python benchmarks/visual.py arm-planning
     python benchmarks/visual.py frames --seeds 0 1          success over the number of frames
-    python benchmarks/visual.py ablations --seeds 0
+    python benchmarks/visual.py ablations --seeds 0         what each part of the training is worth
     python benchmarks/visual.py refusals --seeds 0          false alarms and misses of goals that are refused
 
 Runs live in benchmarks/work/, which can be deleted. benchmarks/results/visual-SUITE.csv holds every held-out trial.
@@ -12,6 +15,7 @@ import argparse
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -20,33 +24,56 @@ from pathlib import Path
 HERE = Path(__file__).parent
 WORK = HERE / "work" / "visual"
 RESULTS = HERE / "results"
-TASK = "reacher-goal-image"
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A run with overrides, or another run's model with other settings of the planner's cost."""
+    """A run with overrides; ``replans`` takes the model of that suite's default run, and only plans differently."""
 
+    task: str
     overrides: tuple[str, ...] = ()
+    replans: str | None = None
 
 
-def frames(count: int) -> Variant:
+def reacher(*overrides: str, frames: int = 25_000) -> Variant:
     """Random episodes of 50 frames each."""
-    episodes = count // 50
-    return Variant((f"learning.random_episodes={episodes}", f"episodes={episodes}"))
+    count = frames // 50
+    return Variant("reacher-goal-image", (f"learning.random_episodes={count}", f"episodes={count}", *overrides))
 
 
-FULL = frames(25_000)
+def arm(*overrides: str, frames: int = 30_000) -> Variant:
+    """Random episodes of 50 frames each."""
+    count = frames // 50
+    return Variant("arm-goal-image", (f"learning.random_episodes={count}", f"episodes={count}", *overrides))
+
+
+PLANNING = {
+    "default": (),
+    "latent L2": ("model.distance_steps=0", "task.proposals=false"),
+    "last step only": ("task.last_step_only=true",),
+    "no doubt in the cost": ("task.doubt=0",),
+    "no proposals": ("task.proposals=false",),
+    "one iteration": ("planner.iterations=1",),
+    "one iteration, no proposals": ("planner.iterations=1", "task.proposals=false"),
+}
+
+
+def replanned(task: str) -> dict[str, Variant]:
+    """Other ways to plan through one and the same model."""
+    return {name: Variant(task, overrides, replans=task) for name, overrides in PLANNING.items()}
+
+
 SUITES: dict[str, dict[str, Variant]] = {
-    "reacher-goal-image": {"default": FULL},
-    "frames": {f"{count}": frames(count) for count in (2_500, 5_000, 10_000)},
+    "reacher-goal-image": {"default": reacher()},
+    "arm-goal-image": {"default": arm()},
+    "reacher-planning": replanned("reacher-goal-image"),
+    "arm-planning": replanned("arm-goal-image"),
+    "frames": {f"{count}": reacher(frames=count) for count in (2_500, 5_000, 10_000)},
     "ablations": {
-        "latent L2": Variant((*FULL.overrides, "model.distance_steps=0")),
-        "last step only": Variant((*FULL.overrides, "task.last_step_only=true")),
-        "single head": Variant((*FULL.overrides, "model.heads=1")),
-        "no doubt in the cost": Variant((*FULL.overrides, "task.doubt=0")),
-        "no inverse dynamics": Variant((*FULL.overrides, "model.inverse_weight=0")),
-        "heads see 4 steps only": Variant((*FULL.overrides, "model.far_steps=0")),
+        "single head": reacher("model.heads=1"),
+        "no inverse dynamics": reacher("model.inverse_weight=0"),
+        "heads see 4 steps only": reacher("model.far_steps=0"),
+        "arm without proprioception": arm("task.proprioception=false", "model.stack=2"),
     },
 }
 
@@ -72,14 +99,29 @@ def main() -> None:
 def _run(suite: str, name: str, variant: Variant, seed: int, trials: int, threads: int) -> Path:
     folder = _folder(suite, name, seed)
     command = [sys.executable, "-m", "robot_ctrl"]
-    if not (folder / "config.yaml").exists():
+    if variant.replans:
+        trained = _run(variant.replans, "default", SUITES[variant.replans]["default"], seed, trials, threads)
+        _take_over(trained, folder, variant.overrides)
+    elif not (folder / "config.yaml").exists():
         settings = [f"seed={seed}", f"run_dir={folder}", f"threads={threads}", "learning.show_episodes=0"]
-        _call([*command, "run", TASK, *settings, *variant.overrides], threads)
+        _call([*command, "run", variant.task, *settings, *variant.overrides], threads)
     elif not (folder / "report.html").exists():
         _call([*command, "resume", str(folder)], threads)
     if not (folder / "evaluation.json").exists():
         _call([*command, "evaluate", str(folder), "--episodes", str(trials)], threads)
     return folder
+
+
+def _take_over(trained: Path, folder: Path, overrides: tuple[str, ...]) -> None:
+    """A run folder with the model of another run and other settings."""
+    from robot_ctrl.config import check_config, merge, parse_overrides, read_yaml, write_config
+
+    if (folder / "config.yaml").exists():
+        return
+    shutil.copytree(trained / "checkpoints", folder / "checkpoints", dirs_exist_ok=True)
+    shutil.copy(trained / "summary.json", folder)
+    tree = merge(read_yaml(trained / "config.yaml"), parse_overrides(overrides))
+    write_config(check_config(tree, str(trained)), folder / "config.yaml")
 
 
 def _call(command: list[str], threads: int) -> None:
@@ -106,7 +148,7 @@ def _count_refusals(seed: int, threads: int) -> None:
     from robot_ctrl.build import load_controller
     from robot_ctrl.goals.goal_image_task import GoalImageTask
 
-    run = _run("reacher-goal-image", "default", FULL, seed, 40, threads)
+    run = _run("reacher-goal-image", "default", reacher(), seed, 40, threads)
     task, _, _ = load_controller(run)
     assert isinstance(task, GoalImageTask)
     rng = np.random.default_rng(seed)
