@@ -257,7 +257,7 @@ class SafetyFilter:
             raise CommandRefusedError(
                 f"{self._spec.name}: refused a command that was decided {now - issued:.3f} s ago, after one of "
                 f"{now - self._issued:.3f} s ago, and {self._max_age:g} s is the limit; look for a queue that is not "
-                f"emptied"
+                f"emptied, or a computer that is overloaded"
             )
         self._issued = issued
 
