@@ -136,6 +136,14 @@ def _evaluate(given: argparse.Namespace) -> int:
 def _goal(given: argparse.Namespace) -> int:
     if (given.pixel is None) != (given.to is None):
         raise UserError("goal: --pixel says what to move and --to where: give both, or neither.")
+    if given.robot is None and (given.port or given.camera or given.by_hand or given.no_park):
+        raise UserError("goal: --port, --camera, --by-hand and --no-park go with --robot.")
+    if given.pixel is not None and given.robot is not None:
+        from robot_ctrl.goal_pixel_robot import goal_pixel_on_robot
+
+        where = {"camera": given.camera, "port": given.port, "park": not given.no_park}
+        print(goal_pixel_on_robot(given.run, given.robot, pixel=given.pixel, to=given.to, **where))
+        return 0
     if given.pixel is not None:
         from robot_ctrl.goal_pixel import goal_pixel
 

@@ -23,7 +23,7 @@ from robot_ctrl.video import VideoWriter
 REACHED = 0.03
 """A goal pixel counts as reached if the tracked pixel's place ends within this distance of the goal's, m."""
 
-_REACH = (0.12, 0.38)
+REACH = (0.12, 0.38)
 """How far from the arm's axis things can be pushed, m."""
 
 
@@ -103,10 +103,10 @@ def check_goal(camera: PixelCamera, pixel: Array) -> None:
     place = camera.on_plane(pixel, PIXEL_HEIGHT)
     radius = float(np.hypot(*place))
     ahead = np.allclose(camera.project(np.append(place, PIXEL_HEIGHT)), pixel, atol=1e-3)
-    if not ahead or not _REACH[0] <= radius <= _REACH[1] or place[0] < 0:
+    if not ahead or not REACH[0] <= radius <= REACH[1] or place[0] < 0:
         raise ValueError(
             f"goal pixel {_text(pixel)} shows a place out of reach: the arm pushes things in front of it, "
-            f"{_REACH[0]:.2f} to {_REACH[1]:.2f} m from its axis."
+            f"{REACH[0]:.2f} to {REACH[1]:.2f} m from its axis."
         )
 
 

@@ -136,6 +136,52 @@ def goal_on_robot(
         return execution.execute(wanted, typed)
 
 
+class EpisodeRunner:
+    """Follows plans for one episode, and keeps them.
+
+    Args:
+        task: its name.
+        steps: of the episode.
+        period: seconds between them.
+        robot: its name.
+
+    Attributes:
+        plans: those that were seen.
+    """
+
+    def __init__(self, task: str, steps: int, period: float, robot: str) -> None:
+        self.task, self.robot = task, robot
+        self._steps, self._period = steps, period
+        self.plans: list[Plan] = []
+
+    def prepare(self, supervisor: Supervisor, settings: PlannerSettings) -> None:
+        """Start the planner, and watch until it can plan; raises as ``wait_for_planner`` does."""
+        start_planner(supervisor, settings)
+        wait_for_planner(supervisor)
+
+    def follow_plans(self, supervisor: Supervisor, path: Path) -> Statuses:
+        """Run and record the episode; raises as ``Supervisor.wait_for`` does."""
+        metadata = {"task": self.task, "robot": self.robot}
+        plans = supervisor.mailbox("plans")
+        with Display(self._steps) as display:
+
+            def look(statuses: Statuses) -> None:
+                display.show(statuses)
+                made: EpisodePlan | None = plans.get()
+                if made is not None and made.episode == GOAL_EPISODE:
+                    self.plans.append(made.plan.plan)
+
+            supervisor.watched = look
+            supervisor.carry_out(
+                lambda order: RunEpisode(order, GOAL_EPISODE, self._steps, {}, path, metadata),
+                2 * self._steps * self._period + MOVE_SECONDS,
+                "the episode",
+            )
+            supervisor.wait_for(lambda now: now.recorder.closed >= GOAL_EPISODE, MOVE_SECONDS, "closing the recording")
+            supervisor.watched = lambda statuses: None
+        return supervisor.statuses
+
+
 class _Execution:
     """One goal on one arm."""
 
@@ -152,7 +198,8 @@ class _Execution:
     ) -> None:
         self._run, self._config, self._task, self._settings = run, config, task, settings
         self._start, self._speed, self._parks = start, speed, park
-        self._plans: list[Plan] = []
+        name = str(config.task["name"])
+        self._runner = EpisodeRunner(name, task.episode_steps, task.period, settings.source.name)
 
     def execute(self, goal: PictureGoal | None, keys: Keys) -> str:
         """Go to the start, capture the goal if there is none yet, plan to it, and write down what happened."""
@@ -162,8 +209,7 @@ class _Execution:
         with Supervisor(self._settings) as supervisor, ending_at_rest(supervisor, source.name):
             supervisor.start_recorder()
             if goal is not None:
-                self._start_planner(supervisor, goal)
-                wait_for_planner(supervisor)
+                self._runner.prepare(supervisor, self._planner(goal))
             supervisor.start_control()
             supervisor.wait_for(lambda now: now.control.ticks > 0, READY_SECONDS, "connecting the robot")
             self._go_to_start(supervisor)
@@ -172,9 +218,9 @@ class _Execution:
                 cv2.imwrite(str(folder / "goal.png"), cv2.cvtColor(goal.picture, cv2.COLOR_RGB2BGR))
                 self._go_to_start(supervisor)
                 meanwhile(supervisor, partial(familiar, self._task, goal))
-                meanwhile(supervisor, partial(self._start_planner, supervisor, goal))
+                meanwhile(supervisor, partial(start_planner, supervisor, self._planner(goal)))
                 wait_for_planner(supervisor)
-            status = self._follow_plans(supervisor, folder / "episode.mcap")
+            status = self._runner.follow_plans(supervisor, folder / "episode.mcap")
             if self._parks and (pose := source.spec.park_pose) is not None:
                 supervisor.carry_out(lambda order: GoTo(order, np.array(pose), self._speed), MOVE_SECONDS, "parking")
         return self._judge(folder, goal, status)
@@ -184,47 +230,23 @@ class _Execution:
         camera, spec = self._task.image_spec.camera, self._settings.source.spec
         return captured(camera, spec, lambda take: guide_by_keys(supervisor, self._settings, keys, take, path))
 
-    def _start_planner(self, supervisor: Supervisor, goal: PictureGoal) -> None:
-        start_planner(
-            supervisor,
-            PlannerSettings(
-                config=self._config,
-                run=self._run,
-                budget=2 * self._task.period,
-                caution=Caution(),
-                picture=goal.picture,
-            ),
+    def _planner(self, goal: PictureGoal) -> PlannerSettings:
+        return PlannerSettings(
+            config=self._config,
+            run=self._run,
+            budget=2 * self._task.period,
+            caution=Caution(),
+            picture=goal.picture,
+            judges=False,
         )
 
     def _go_to_start(self, supervisor: Supervisor) -> None:
         pose = self._start.values["command"]
         supervisor.carry_out(lambda order: GoTo(order, pose, self._speed), MOVE_SECONDS, "the soft start")
 
-    def _follow_plans(self, supervisor: Supervisor, path: Path) -> Statuses:
-        steps, task = self._task.episode_steps, self._task
-        metadata = {"task": str(self._config.task["name"]), "robot": self._settings.source.name}
-        plans = supervisor.mailbox("plans")
-        with Display(steps) as display:
-
-            def look(statuses: Statuses) -> None:
-                display.show(statuses)
-                made: EpisodePlan | None = plans.get()
-                if made is not None and made.episode == GOAL_EPISODE:
-                    self._plans.append(made.plan.plan)
-
-            supervisor.watched = look
-            supervisor.carry_out(
-                lambda order: RunEpisode(order, GOAL_EPISODE, steps, {}, path, metadata),
-                2 * steps * task.period + MOVE_SECONDS,
-                "the episode",
-            )
-            supervisor.wait_for(lambda now: now.recorder.closed >= GOAL_EPISODE, MOVE_SECONDS, "closing the recording")
-            supervisor.watched = lambda statuses: None
-        return supervisor.statuses
-
     def _judge(self, folder: Path, goal: PictureGoal, statuses: Statuses) -> str:
         episode = read_episode(folder / "episode.mcap")
-        if not self._plans or len(episode.observations) < 2:
+        if not self._runner.plans or len(episode.observations) < 2:
             raise RunError(
                 f"{folder}: no plan was followed within {len(episode.observations)} observations; look into "
                 f"{folder / 'episode.mcap'} with `robot-ctrl replay`."
@@ -235,7 +257,7 @@ class _Execution:
             str(self._config.task["name"]),
             goal,
             episode.observations,
-            plans_in_force(episode, self._plans),
+            plans_in_force(episode, self._runner.plans),
             [_large(observation.images[self._task.image_spec.camera]) for observation in episode.observations],
             robot=self._settings.source.name,
             joints=None if goal.joints is None else goal.joints.tolist(),

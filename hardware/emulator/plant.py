@@ -94,13 +94,15 @@ class Plant:
 
         Args:
             servos: (joint, servo); several may share a joint.
-            start: joint positions, rad; 0 where it is silent.
+            start: joint positions, rad; 0 where it is silent. What no servo moves starts as in the first keyframe.
         """
         self._servos = [(self._names.index(joint), servo) for joint, servo in servos]
         for index, servo in self._servos:
             gear = servo.mount.gear
             self._backlash[index] = self.options.backlash * servo.motor.model.backlash / gear
         mujoco.mj_resetData(self.model, self.data)
+        if self.model.nkey:
+            mujoco.mj_resetDataKeyframe(self.model, self.data, 0)
         for index, name in enumerate(self._names):
             self.data.qpos[self._position_at[index]] = start.get(name, 0.0)
         mujoco.mj_forward(self.model, self.data)

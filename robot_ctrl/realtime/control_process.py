@@ -8,7 +8,7 @@ import gc
 import logging
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -176,6 +176,7 @@ class ControlSettings:
         latch: where faults are kept; None takes the user's state folder.
         bounds: where and how fast the arm moves while its model is unsure; None for the joints' own limits.
         cameras: whose pictures join the observations; one that fails stops the arm.
+        equip: puts more around the robot, such as what follows a pixel in its pictures; None leaves it as it is.
     """
 
     source: RobotSource
@@ -187,6 +188,7 @@ class ControlSettings:
     latch: Path | None = None
     bounds: Bounds | None = None
     cameras: tuple[CameraSource, ...] = ()
+    equip: Callable[[Robot], Robot] | None = None
 
 
 class ControlServer:
@@ -423,6 +425,7 @@ def control(settings: ControlSettings, channels: ControlChannels) -> None:
     channels.stop.heed()
     clock = MonotonicClock()
     robot = seeing(settings.source.open(clock), settings.cameras, clock)
+    robot = robot if settings.equip is None else settings.equip(robot)
     try:
         robot.connect()
         server = ControlServer(settings, channels, robot, clock)

@@ -49,7 +49,7 @@ class PlannerStatus:
         missed: plans of this episode that were not had by their deadline.
         one_step_error: of the model on what it saw last, relative to how much the state changes.
         doubt: how new the state is to the model: about 1 for what it knows.
-        reward: the task's, for the newest observation; NaN towards a picture, of which no distance is known.
+        reward: the task's, for the newest observation; NaN where it cannot be told.
         model: how many times the model was exchanged.
         error: what the last plan failed with.
         failed: whether planning gave up.
@@ -101,6 +101,7 @@ class PlannerSettings:
         budget: seconds that one plan may take.
         caution: how doubt bounds exploration.
         picture: the goal (h, w, 3) uint8, for tasks with goal pictures; None takes the episode's own.
+        judges: whether the task's reward can be told from observations: not where the robot measures no target.
         threads: for tensor work.
     """
 
@@ -109,6 +110,7 @@ class PlannerSettings:
     budget: float
     caution: Caution
     picture: NDArray[np.uint8] | None = None
+    judges: bool = True
     threads: int = 1
 
 
@@ -209,7 +211,7 @@ class PlannerServer:
             missed=self.status.missed + missed,
             one_step_error=self._error,
             doubt=doubt,
-            reward=math.nan if self._settings.picture is not None else self._task.reward(observation),
+            reward=self._task.reward(observation) if self._settings.judges else math.nan,
         )
 
     def _doubt(self, state: NDArray[np.float64]) -> float:
