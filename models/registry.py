@@ -8,6 +8,7 @@ from typing import Any
 MODELS = {
     "ensemble": ("ensemble", "ProbabilisticEnsemble"),
     "e2c": ("image.e2c", "E2C"),
+    "solar": ("image.solar", "SOLAR"),
     "latent-state-space": ("image.latent_state_space", "LatentStateSpace"),
     "joint-embedding": ("image.joint_embedding", "JointEmbedding"),
     "foresight": ("image.foresight", "Foresight"),

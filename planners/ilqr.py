@@ -219,7 +219,7 @@ class _Problem:
 
     def expand(self, at: _Trajectory) -> tuple[LinearDynamics, QuadraticCost]:
         """The model to first and the cost to second order around a trajectory, in float64 on the CPU."""
-        return self._linearise(at), self._make_quadratic(at)
+        return self._linearise(at), expand_cost(self._cost, at.states, at.actions)
 
     def _linearise(self, at: _Trajectory) -> LinearDynamics:
         with torch.enable_grad():
@@ -233,30 +233,40 @@ class _Problem:
         matrix = torch.stack(rows, 1).double().cpu()
         return LinearDynamics(matrix, torch.zeros(matrix.shape[:2], dtype=torch.float64))
 
-    def _make_quadratic(self, at: _Trajectory) -> QuadraticCost:
-        """Each step's block of the Hessian; terms that join several steps are left out."""
-        size = at.states.shape[-1]
-        with torch.enable_grad():
-            states = at.states.detach().clone().requires_grad_()
-            actions = at.actions.detach().clone().requires_grad_()
-            price = self._price(states.unsqueeze(0), actions.unsqueeze(0))[0]
-            slopes = _gradients(price, (states, actions), differentiable=True)
-            columns = []
-            for slope in slopes:
-                for column in range(slope.shape[-1]):
-                    along = slope[:, column].sum()
-                    curved = _gradients(along, (states, actions)) if along.requires_grad else None
-                    columns.append(curved or (torch.zeros_like(states), torch.zeros_like(actions)))
-        of_states = torch.stack([by_states for by_states, _ in columns], -1).double().cpu()
-        of_actions = torch.stack([by_actions for _, by_actions in columns], -1).double().cpu()
-        blocks = torch.cat([of_states[:-1], of_actions], 1)
-        vectors = torch.cat([slopes[0][:-1], slopes[1]], -1).detach().double().cpu()
-        return QuadraticCost(
-            _positive(blocks),
-            vectors,
-            _positive(of_states[-1, :, :size].unsqueeze(0))[0],
-            slopes[0][-1].detach().double().cpu(),
-        )
+
+def expand_cost(cost: Cost, states: Tensor, actions: Tensor) -> QuadraticCost:
+    """A cost to second order, in differences from a trajectory, in float64 on the CPU.
+
+    Each step has its block of the Hessian, brought to the nearest positive semidefinite one; terms that join several
+    steps are left out.
+
+    Args:
+        cost: twice differentiable.
+        states: (H + 1, nx).
+        actions: (H, nu).
+    """
+    size = states.shape[-1]
+    with torch.enable_grad():
+        states = states.detach().clone().requires_grad_()
+        actions = actions.detach().clone().requires_grad_()
+        price = cost(Rollout(states[None, None]), actions.unsqueeze(0))[0, 0]
+        slopes = _gradients(price, (states, actions), differentiable=True)
+        columns = []
+        for slope in slopes:
+            for column in range(slope.shape[-1]):
+                along = slope[:, column].sum()
+                curved = _gradients(along, (states, actions)) if along.requires_grad else None
+                columns.append(curved or (torch.zeros_like(states), torch.zeros_like(actions)))
+    of_states = torch.stack([by_states for by_states, _ in columns], -1).double().cpu()
+    of_actions = torch.stack([by_actions for _, by_actions in columns], -1).double().cpu()
+    blocks = torch.cat([of_states[:-1], of_actions], 1)
+    vectors = torch.cat([slopes[0][:-1], slopes[1]], -1).detach().double().cpu()
+    return QuadraticCost(
+        _positive(blocks),
+        vectors,
+        _positive(of_states[-1, :, :size].unsqueeze(0))[0],
+        slopes[0][-1].detach().double().cpu(),
+    )
 
 
 def _backward(dynamics: LinearDynamics, cost: QuadraticCost, actions: Tensor, mu: float) -> _Step | None:

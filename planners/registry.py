@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from planners.ilqr import ILQR
+    from planners.kl_lqr import KLConstrainedLQR
     from planners.sampling import SamplingPlanner
 
 PLANNERS = {
@@ -19,11 +20,11 @@ PLANNERS = {
 }
 """Sampling planners: name → module and class; modules are imported when a planner is made."""
 
-TRAJECTORY_OPTIMIZERS = {"ilqr": ("ilqr", "ILQR")}
+TRAJECTORY_OPTIMIZERS = {"ilqr": ("ilqr", "ILQR"), "kl-lqr": ("kl_lqr", "KLConstrainedLQR")}
 """Planners that need derivatives, and so are given the model instead of an objective."""
 
 
-def planner_class(name: str) -> "type[SamplingPlanner] | type[ILQR]":
+def planner_class(name: str) -> "type[SamplingPlanner] | type[ILQR] | type[KLConstrainedLQR]":
     """The class of a planner.
 
     Raises:
@@ -34,7 +35,8 @@ def planner_class(name: str) -> "type[SamplingPlanner] | type[ILQR]":
         raise ValueError(f"planner: {name!r} is unknown; there are {', '.join(known)}.")
     module, class_name = known[name]
     return cast(
-        "type[SamplingPlanner] | type[ILQR]", getattr(importlib.import_module(f"planners.{module}"), class_name)
+        "type[SamplingPlanner] | type[ILQR] | type[KLConstrainedLQR]",
+        getattr(importlib.import_module(f"planners.{module}"), class_name),
     )
 
 

@@ -21,8 +21,9 @@ class LearningConfig(BaseModel):
     """The model-based RL loop; ``version`` names the lecture's settings of it, single keys override them.
 
     0.5 collects random data, fits once and plans; 1.0 adds what was executed and refits after every episode, but
-    follows each plan to its end; 1.5 replans at every step. ``demonstrations`` names recorded episodes, or folders of
-    them, that are copied into the run and learned from as well.
+    follows each plan to its end; 1.5 replans at every step. ``refit_every`` refits within episodes, after so many
+    steps; ``refit_every_episodes`` between them, after so many episodes. ``demonstrations`` names
+    recorded episodes, or folders of them, that are copied into the run and learned from as well.
     """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -34,6 +35,7 @@ class LearningConfig(BaseModel):
     refit: bool = True
     replan_every: int = Field(default=1, ge=0)
     refit_every: int = Field(default=0, ge=0)
+    refit_every_episodes: int = Field(default=1, ge=1)
     show_episodes: int = Field(default=1, ge=0)
     demonstrations: tuple[Path, ...] = ()
 

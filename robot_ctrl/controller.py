@@ -77,9 +77,19 @@ class Controller:
         command = self._task.previous_command(observation)
         if self.plan is None or self._age >= self._follow:
             self._replan(observation, command)
-        action = self._now_in_plan().at(self._age * self._task.period)
+        action = self._now_in_plan().at(self._age * self._task.period).astype(np.float64)
+        action = np.clip(action + self._feedback(observation), -1, 1)
         self._age += 1
-        return self._task.action_scale.to_command(action.astype(np.float64), command)
+        return self._task.action_scale.to_command(action, command)
+
+    def _feedback(self, observation: Observation) -> Array:
+        """What the plan's gains (nu, nx) make of being elsewhere than planned."""
+        assert self.plan is not None
+        if self.plan.gains is None or self.plan.states is None or self._age >= len(self.plan.gains):
+            return np.zeros_like(self.plan.hold_action, dtype=np.float64)
+        away = self._task.state(observation) - self.plan.states[self._age]
+        feedback: Array = self.plan.gains[self._age].astype(np.float64) @ away
+        return feedback
 
     def _now_in_plan(self) -> Plan:
         assert self.plan is not None

@@ -107,10 +107,11 @@ class Learner:
             result = self._run_episode(number, exploring)
             executed = self._dataset.add(self._folder.episode_path(number), self._folder.unfinished_attempts(number))
             errors = self._model.calibrate(executed) if self._fits else None
-            last_random = number + 1 == config.random_episodes
+            since_random = number + 1 - config.random_episodes
             fit = (
                 self._fit(number, self._dataset.transitions())
-                if last_random or (config.refit and not exploring)
+                if not since_random
+                or (config.refit and not exploring and since_random % config.refit_every_episodes == 0)
                 else None
             )
             self._wall_seconds += time.perf_counter() - started

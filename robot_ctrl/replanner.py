@@ -13,6 +13,7 @@ from models.dynamics import Dynamics
 from models.value import ValueEnsemble
 from planners.cost import WithTerminalValue
 from planners.ilqr import ILQR
+from planners.kl_lqr import KLConstrainedLQR
 from planners.objective import RolloutObjective
 from planners.plan import Plan
 from planners.planner import Horizon, Planner
@@ -68,7 +69,7 @@ class Replanner:
     def reset(self, seed: int) -> None:
         """Forget the goal; the next observation starts a new episode."""
         self._seed = seed
-        self._planner: Planner | ILQR | None = None
+        self._planner: Planner | ILQR | KLConstrainedLQR | None = None
         self._planned = 0
 
     def plan(
@@ -98,7 +99,7 @@ class Replanner:
             self._cost = self._task.cost(self._goal)
             if self._value is not None:
                 self._cost = WithTerminalValue(self._cost, self._value)
-        if isinstance(self._planner, ILQR):
+        if isinstance(self._planner, ILQR | KLConstrainedLQR):
             plan = self._planner.plan(self._model, self._cost, self._tensor(state), warm_start, deadline)
             return replace(plan, start_time=start_time, computed_from=observation.sequence)
         objective = RolloutObjective(
@@ -127,7 +128,7 @@ class Replanner:
         elites = actions[None] if kept.elites is None else np.concatenate([actions[None], kept.elites])
         return replace(warm_start, proposal=Proposal(kept.mean, elites))
 
-    def _new_planner(self, hold: NDArray[np.float32]) -> Planner | ILQR:
+    def _new_planner(self, hold: NDArray[np.float32]) -> Planner | ILQR | KLConstrainedLQR:
         generator = torch.Generator(self._device).manual_seed(derive_seed(self._seed, "planner"))
         horizon = Horizon(self.horizon, self._task.state_spec.action_size, self._task.period, hold)
         if issubclass(self._class, ILQR):

@@ -21,14 +21,17 @@ class ImageDecoder(nn.Module):
             inputs: d.
         """
         super().__init__()
-        shrink = 4 * 2 ** (len(widths) - 1)
-        self._seed = (widths[-1], spec.height // shrink, spec.width // shrink)
+        shrink = 4 * 2 ** (len(widths) - 1) if widths else 1
+        channels = [spec.channels, *widths]
+        self._seed = (channels[-1], spec.height // shrink, spec.width // shrink)
         size = self._seed[0] * self._seed[1] * self._seed[2]
-        self.perceptron = nn.Sequential(nn.Linear(inputs, 256), nn.SiLU(), nn.Linear(256, size), nn.ReLU())
+        rectified: list[nn.Module] = [nn.ReLU()] if widths else []
+        self.perceptron = nn.Sequential(nn.Linear(inputs, 256), nn.SiLU(), nn.Linear(256, size), *rectified)
         layers: list[nn.Module] = []
         for after, before in reversed(list(pairwise(widths))):
             layers += [nn.ConvTranspose2d(before, after, 4, 2, 1), nn.ReLU()]
-        layers.append(nn.ConvTranspose2d(widths[0], spec.channels, 8, 4, 2))
+        if widths:
+            layers.append(nn.ConvTranspose2d(widths[0], spec.channels, 8, 4, 2))
         self.convolutions = nn.Sequential(*layers)
 
     def forward(self, latents: Tensor) -> Tensor:

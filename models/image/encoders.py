@@ -23,7 +23,8 @@ class ImageEncoder(nn.Module):
         Args:
             spec: the frames.
             stack: frames seen at once.
-            widths: channels of the convolutions; the first has kernel 8 and stride 4, the others 4 and 2.
+            widths: channels of the convolutions; the first has kernel 8 and stride 4, the others 4 and 2. None
+                at all leaves the perceptron, which is quicker for pictures of a few thousand pixels.
             hidden: width of the perceptron.
             outputs: d, or whatever the caller makes of them.
 
@@ -31,21 +32,23 @@ class ImageEncoder(nn.Module):
             ValueError: if the frames are too small for so many convolutions.
         """
         super().__init__()
-        shrink = 4 * 2 ** (len(widths) - 1)
+        shrink = 4 * 2 ** (len(widths) - 1) if widths else 1
         rows, columns = spec.height // shrink, spec.width // shrink
         if rows < 1 or columns < 1 or spec.height % shrink or spec.width % shrink:
             raise ValueError(
                 f"frames of {spec.width}x{spec.height} pixels cannot be halved by {len(widths)} convolutions: "
                 f"both sizes must be multiples of {shrink}; use fewer widths or another picture size."
             )
-        layers: list[nn.Module] = [nn.Conv2d(spec.channels * stack, widths[0], 8, 4, 2), nn.ReLU(inplace=True)]
-        for before, after in pairwise(widths):
-            layers += [nn.Conv2d(before, after, 4, 2, 1), nn.ReLU(inplace=True)]
+        channels = [spec.channels * stack, *widths]
+        layers: list[nn.Module] = []
+        for index, (before, after) in enumerate(pairwise(channels)):
+            kernel, stride, padding = (4, 2, 1) if index else (8, 4, 2)
+            layers += [nn.Conv2d(before, after, kernel, stride, padding), nn.ReLU(inplace=True)]
         self.convolutions = nn.Sequential(*layers, nn.Flatten())
         for parameter in self.convolutions.parameters():
             if parameter.dim() == 4:
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-        features, measured = widths[-1] * rows * columns, spec.proprioception_size
+        features, measured = channels[-1] * rows * columns, spec.proprioception_size
         self.perceptron = nn.Sequential(
             nn.Linear(features + measured, hidden), nn.BatchNorm1d(hidden), nn.SiLU(), nn.Linear(hidden, outputs)
         )

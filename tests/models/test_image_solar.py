@@ -1,0 +1,187 @@
+import sys
+from functools import cache
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
+from dots import SPEC, draw, move, picture
+
+from models.image.frames import FrameSequences
+from models.image.solar import SOLAR
+from models.image.solar_local import fit_local
+from models.image.solar_messages import Chain, Potentials, absorb, smooth
+from models.image.solar_regression import Moments, Regression
+
+DOUBLE = torch.float64
+
+
+def positive(generator: torch.Generator, *shape: int) -> torch.Tensor:
+    root = torch.randn(*shape, shape[-1], generator=generator, dtype=DOUBLE)
+    return root @ root.mT + 0.3 * torch.eye(shape[-1], dtype=DOUBLE)
+
+
+def test_messages_are_the_posterior_of_one_large_gaussian() -> None:
+    generator = torch.Generator().manual_seed(0)
+    chains, steps, size = 2, 5, 3
+
+    def draw_normal(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator, dtype=DOUBLE)
+
+    chain = Chain(
+        draw_normal(size),
+        positive(generator, size),
+        0.5 * draw_normal(steps - 1, size, size),
+        draw_normal(chains, steps - 1, size),
+        positive(generator, steps - 1, size),
+    )
+    evidence = Potentials(positive(generator, chains, steps, size), draw_normal(chains, steps, size))
+    found = smooth(chain, evidence)
+    pick = torch.eye(steps * size, dtype=DOUBLE).view(steps, size, steps * size)
+    links = [pick[0], *(pick[step + 1] - chain.transition[step] @ pick[step] for step in range(steps - 1))]
+    spreads = [chain.covariance, *chain.noise]
+    for index in range(chains):
+        means = [chain.mean, *chain.drift[index]]
+        prior_precision = sum(link.T @ torch.linalg.solve(cov, link) for link, cov in zip(links, spreads, strict=True))
+        pull = sum(
+            link.T @ torch.linalg.solve(cov, mean) for link, cov, mean in zip(links, spreads, means, strict=True)
+        )
+        prior = torch.distributions.MultivariateNormal(
+            torch.linalg.solve(prior_precision, pull), precision_matrix=0.5 * (prior_precision + prior_precision.T)
+        )
+        observed = torch.block_diag(*evidence.precision[index])
+        information = evidence.information[index].flatten()
+        covariance = torch.linalg.inv(prior_precision + observed)
+        mean = covariance @ (pull + information)
+        assert torch.allclose(found.mean[index].flatten(), mean)
+        blocks = covariance.view(steps, size, steps, size)
+        for step in range(steps):
+            assert torch.allclose(found.covariance[index, step], blocks[step, :, step])
+        for step in range(steps - 1):
+            assert torch.allclose(found.crossed[index, step], blocks[step, :, step + 1])
+        potential = -0.5 * mean @ observed @ mean + information @ mean
+        posterior = torch.distributions.MultivariateNormal(mean, covariance)
+        evidence_here = prior.log_prob(mean) + potential - posterior.log_prob(mean)
+        assert torch.allclose(found.log_evidence[index], evidence_here)
+
+
+def test_a_potential_that_says_nothing_changes_nothing() -> None:
+    mean, covariance = torch.tensor([1.0, 2.0], dtype=DOUBLE), torch.eye(2, dtype=DOUBLE)
+    zero = torch.zeros(2, 2, dtype=DOUBLE)
+    same, spread, gained = absorb(mean, covariance, zero, zero[0])
+    assert torch.equal(same, mean)
+    assert torch.equal(spread, covariance)
+    assert gained == 0
+
+
+def moments(inputs: torch.Tensor, outputs: torch.Tensor) -> Moments:
+    return Moments(inputs.T @ inputs, outputs.T @ inputs, outputs.T @ outputs, torch.tensor(float(len(inputs))))
+
+
+def test_the_regression_is_ridge_and_its_noise_the_residuals() -> None:
+    generator = torch.Generator().manual_seed(1)
+    inputs = torch.randn(30, 4, generator=generator, dtype=DOUBLE)
+    outputs = inputs @ torch.randn(4, 2, generator=generator, dtype=DOUBLE) + 0.1 * torch.randn(
+        30, 2, generator=generator, dtype=DOUBLE
+    )
+    prior = Regression(
+        torch.randn(2, 4, generator=generator, dtype=DOUBLE),
+        positive(generator, 4),
+        positive(generator, 2),
+        torch.tensor(5.0, dtype=DOUBLE),
+    )
+    found = prior.posterior(moments(inputs, outputs))
+    root = torch.linalg.cholesky(prior.precision).T
+    stacked = torch.cat([inputs, root]), torch.cat([outputs, root @ prior.mean.T])
+    expected = torch.linalg.lstsq(*stacked).solution.T
+    assert torch.allclose(found.mean, expected)
+    residuals, change = outputs - inputs @ expected.T, expected - prior.mean
+    assert torch.allclose(found.scale, prior.scale + residuals.T @ residuals + change @ prior.precision @ change.T)
+    assert found.dof == 35
+    assert torch.allclose(found.precision, prior.precision + inputs.T @ inputs)
+
+
+def test_data_may_come_in_parts() -> None:
+    generator = torch.Generator().manual_seed(2)
+    inputs, outputs = (torch.randn(20, size, generator=generator, dtype=DOUBLE) for size in (3, 2))
+    prior = Regression(
+        torch.zeros(2, 3, dtype=DOUBLE), torch.eye(3, dtype=DOUBLE), torch.eye(2, dtype=DOUBLE), torch.tensor(4.0)
+    )
+    at_once = prior.posterior(moments(inputs, outputs))
+    parts = prior.posterior(moments(inputs[:7], outputs[:7])).posterior(moments(inputs[7:], outputs[7:]))
+    assert torch.allclose(at_once.mean, parts.mean)
+    assert torch.allclose(at_once.scale, parts.scale)
+
+
+def test_dynamics_and_behaviour_of_rollouts_are_recovered() -> None:
+    generator = torch.Generator().manual_seed(3)
+    rollouts, steps = 200, 4
+    matrix = torch.stack([torch.tensor([[1.0, 0.1 * step], [-0.2, 0.9]], dtype=DOUBLE) for step in range(steps)])
+    control = torch.tensor([[0.5], [1.0]], dtype=DOUBLE)
+    gain, offset = torch.tensor([[0.3, -0.4]], dtype=DOUBLE), 0.2
+    states = [torch.tensor([1.0, -1.0], dtype=DOUBLE) + torch.randn(rollouts, 2, generator=generator, dtype=DOUBLE)]
+    actions = []
+    for step in range(steps):
+        noise = torch.randn(rollouts, 1, generator=generator, dtype=DOUBLE)
+        actions.append(states[-1] @ gain.T + offset + 0.5 * noise)
+        pushed = 0.01 * torch.randn(rollouts, 2, generator=generator, dtype=DOUBLE)
+        states.append(states[-1] @ matrix[step].T + actions[-1] @ control.T + 0.05 * step + pushed)
+    seen = torch.stack(states, 1)
+    precision = 1e4 * torch.eye(2, dtype=DOUBLE).expand(rollouts, steps + 1, 2, 2)
+    evidence = Potentials(precision, (precision @ seen.unsqueeze(-1)).squeeze(-1))
+    prior = Regression(
+        torch.eye(2, 4, dtype=DOUBLE), 0.01 * torch.eye(4, dtype=DOUBLE), 0.01 * torch.eye(2, dtype=DOUBLE),
+        torch.tensor(4.0, dtype=DOUBLE),
+    )  # fmt: skip
+    found = fit_local(prior, torch.stack(actions, 1), evidence, rounds=5)
+    assert torch.allclose(found.matrix[..., :2], matrix, atol=0.02)
+    assert torch.allclose(found.matrix[..., 2:], control.expand(steps, 2, 1), atol=0.02)
+    assert torch.allclose(found.offset, 0.05 * torch.arange(steps, dtype=DOUBLE).unsqueeze(-1).expand(-1, 2), atol=0.02)
+    assert torch.allclose(found.initial_mean, seen[:, 0].mean(0), atol=0.01)
+    assert torch.allclose(found.policy_gains, gain.expand(steps, 1, 2), atol=0.15)
+    assert torch.allclose(found.policy_covariance.flatten(), torch.full((steps,), 0.25, dtype=DOUBLE), atol=0.06)
+
+
+START, GOAL, LENGTH = torch.tensor([[5.0, 5.0]]), torch.tensor([[8.0, 7.0]]), 10
+
+
+@cache
+def fitted() -> SOLAR:
+    generator = torch.Generator().manual_seed(0)
+    model = SOLAR(
+        SPEC, latent_size=3, stack=1, local_rollouts=10, first_steps=120, batch_size=12, unroll=4, learning_rate=3e-3,
+        mixed_precision=False,
+    )  # fmt: skip
+    episodes = []
+    for number in range(15):
+        at, frames, actions = START, [draw(START)], []
+        for _ in range(LENGTH):
+            actions.append(2 * torch.rand(1, 2, generator=generator) - 1)
+            at = move(at, actions[-1])
+            frames.append(draw(at))
+        actions.append(torch.zeros(1, 2))
+        count = torch.full((LENGTH + 1,), number)
+        episodes.append(FrameSequences(torch.cat(frames), torch.zeros(LENGTH + 1, 0), torch.cat(actions), None, count))
+    model.fit(FrameSequences.concatenate(episodes), generator=generator)
+    return model
+
+
+def test_states_are_filtered_and_pictures_drawn() -> None:
+    model = fitted()
+    first, memory = model.observe({"camera": picture(draw(START)[0])}, None, None)
+    assert (first - model.local.initial_mean).norm() < 1.0
+    at = move(START, torch.tensor([[1.0, 1.0]]))
+    second, memory = model.observe({"camera": picture(draw(at)[0])}, memory, torch.tensor([1.0, 1.0]))
+    assert memory[3] == 1
+    seen = draw(at).float()
+    assert (model.pictures(second[None]) - seen).square().mean() < (draw(START).float() - seen).square().mean()
+    assert model.local.matrix.shape == (LENGTH, 3, 5)
+
+
+def test_a_checkpoint_holds_the_local_dynamics() -> None:
+    model = fitted()
+    again = SOLAR(SPEC, latent_size=3, stack=1)
+    again.load_state_dict(model.state_dict())
+    assert torch.equal(again.local.matrix, model.local.matrix)
+    goal = {"camera": picture(draw(GOAL)[0])}
+    assert torch.equal(again.encode_goal(goal), model.encode_goal(goal))
