@@ -141,6 +141,11 @@ def _pushing(arm: DescribedArm, task: PixelTask) -> DescribedArm:
     names = [joint.name for joint in task.robot.spec.joints]
     description = arm.description
     kept = [index for index, joint in enumerate(description.joints) if joint.name in names]
+    if len(kept) != len(names):
+        raise RunError(
+            f"{description.name}: the run commands {', '.join(names)}, and not all of these are joints of this robot; "
+            f"use a run of push-goal-pixel with its usual model, which commands joints."
+        )
     pose = description.park_pose
     update = {
         "joints": tuple(description.joints[index] for index in kept),

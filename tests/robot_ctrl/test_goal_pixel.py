@@ -13,8 +13,10 @@ from robot_ctrl.build import load_controller
 from robot_ctrl.cli import main
 from robot_ctrl.errors import RunError
 from robot_ctrl.goal_pixel import goal_pixel
+from robot_ctrl.goal_pixel_robot import _pushing
 from robot_ctrl.goals.pixel_robot import CAMERA, PIXEL_HEIGHT
 from robot_ctrl.goals.pixel_tip import TIP_HEIGHT, VIEW
+from robot_ctrl.realtime.sources import described
 from robot_ctrl.seeds import derive_seed
 from robot_ctrl.tasks.push_goal_pixel import PushGoalPixel
 from robot_ctrl.tasks.push_goal_pixel_foresight import PushGoalPixelForesight
@@ -192,3 +194,12 @@ def test_a_pixel_is_planned_to_through_predicted_pictures(tmp_path: Path) -> Non
     page = (run / "goals" / "000" / "report.html").read_text()
     assert "What it imagined" in page
     assert page.count("data:image/png") == 2 + 6
+
+
+def test_a_run_that_commands_the_fingertip_is_refused_on_an_arm_that_has_only_joints(
+    foreseeing: PushGoalPixelForesight, pushing: PushGoalPixel
+) -> None:
+    arm = described("so101", None)
+    assert len(_pushing(arm, pushing).description.joints) == 4
+    with pytest.raises(RunError, match="commands tip_x, tip_y"):
+        _pushing(arm, foreseeing)
