@@ -44,7 +44,10 @@ SUITES: dict[str, dict[str, Variant]] = {
         "default": Variant("finger-spin", ("env_steps=25000",)),
         "without value": Variant("finger-spin", ("env_steps=25000", "value=null")),
     },
-    "cheetah-run": {"default": Variant("cheetah-run", ("env_steps=50000",))},
+    "cheetah-run": {
+        "default": Variant("cheetah-run", ("env_steps=50000",)),
+        "horizon 12, no value": Variant("cheetah-run", ("env_steps=50000", "planner.horizon=12", "value=null")),
+    },
     "half-cheetah": {
         "default": Variant("half-cheetah", ("env_steps=40000",)),
         "upright": Variant("half-cheetah", ("env_steps=40000", "task.lean_weight=10")),
