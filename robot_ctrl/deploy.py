@@ -27,6 +27,7 @@ from robot_ctrl.build import open_run
 from robot_ctrl.config import RunConfig
 from robot_ctrl.episodes import Episode, read_episode
 from robot_ctrl.errors import Interrupted, RunError
+from robot_ctrl.goals.goal_image_task import GoalImageTask
 from robot_ctrl.goals.robot_camera import cameras_for
 from robot_ctrl.realtime.control_process import ControlSettings, EpisodeTiming, GoTo, RunEpisode
 from robot_ctrl.realtime.display import Display
@@ -110,6 +111,11 @@ def deploy(
     run_folder, config = open_run(run)
     fitted_checkpoint(run)
     task = make_task(config.task)
+    if isinstance(task, GoalImageTask):
+        raise RunError(
+            f"{run}: where its goal pictures come from on a robot has to be said: "
+            f"`robot-ctrl goal {run} --robot ... --image | --capture | --joints`."
+        )
     source = described(robot, port, model_rate=1 / task.period) if isinstance(robot, str) else robot
     refuse_while_latched(source.name, latch_folder)
     check_robot(task, source, recorded_start(run))

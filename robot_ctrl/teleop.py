@@ -6,6 +6,7 @@ rules for late plans. If this program hangs or dies, control brakes by itself.
 
 import itertools
 import math
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
@@ -22,7 +23,7 @@ from robot_ctrl.realtime.control_process import ControlSettings, GoTo, RunEpisod
 from robot_ctrl.realtime.driving import MOVE_SECONDS, ending_at_rest, refuse_while_latched
 from robot_ctrl.realtime.planning_messages import EpisodePlan, Seen
 from robot_ctrl.realtime.schedule import PlanFrom
-from robot_ctrl.realtime.sources import RobotSource, all_cameras, described
+from robot_ctrl.realtime.sources import CameraSource, RobotSource, all_cameras, described
 from robot_ctrl.realtime.supervisor import (
     READY_SECONDS,
     STOP_SECONDS,
@@ -89,6 +90,8 @@ def teleop(
     seconds: float = 60.0,
     speed: float = 1.5,
     rate: float = 20.0,
+    run: Path | None = None,
+    camera: str | None = None,
     latch_folder: Path | None = None,
     keys: Keys | None = None,
 ) -> str:
@@ -103,18 +106,22 @@ def teleop(
         seconds: an episode ends by itself after so long; Enter ends it earlier.
         speed: largest speed of the joints, rad/s.
         rate: steps per second of the recording, Hz: that of the task that will learn from it.
+        run: a run of the task that will learn from it, instead: gives the rate, the camera and the size of pictures.
+        camera: that sees what the run's simulated one saw, by its name in the robot's file; None takes the same name.
         latch_folder: where faults are latched; None takes the user's state folder.
         keys: what was typed since the last call; None reads the terminal.
 
     Raises:
-        UserError: if standard input is no terminal.
+        UserError: if standard input is no terminal, or the robot has no camera that the run's task needs.
         StoppedError: while a fault is latched, or when the arm had to be stopped.
         Interrupted: after SIGINT or SIGTERM, when the arm is at rest and the record closed.
     """
+    rate, see = (rate, all_cameras) if run is None else _as_learned_from(run, camera)
     source = described(robot, port, model_rate=rate) if isinstance(robot, str) else robot
+    cameras = see(source)
     refuse_while_latched(source.name, latch_folder)
     scale = ActionScale.delta(source.spec, speed, 1 / rate)
-    settings = ControlSettings(source, scale, 1 / rate, latch=latch_folder, cameras=all_cameras(source))
+    settings = ControlSettings(source, scale, 1 / rate, latch=latch_folder, cameras=cameras)
     path = _free_path(out)
     with ExitStack() as stack:
         typed = keys or stack.enter_context(pressed_keys())
@@ -143,6 +150,16 @@ def teleop(
         if source.safe_policy == "park" and pose is not None:
             supervisor.carry_out(lambda order: GoTo(order, np.array(pose), speed / 2), MOVE_SECONDS, "parking")
     return f"recorded in {path}"
+
+
+def _as_learned_from(run: Path, camera: str | None) -> tuple[float, Callable[[RobotSource], tuple[CameraSource, ...]]]:
+    """The rate, Hz, and the cameras that a run's task needs; imports torch, which driving does without otherwise."""
+    from robot_ctrl.build import open_run
+    from robot_ctrl.goals.robot_camera import cameras_for
+    from robot_ctrl.tasks import make_task
+
+    task = make_task(open_run(run)[1].task)
+    return 1 / task.period, lambda source: cameras_for(task, source, camera)
 
 
 class _Led:

@@ -70,6 +70,8 @@ def add_commands(commands: Any) -> None:
     command.add_argument("--leader-port", metavar="PORT", help="where the leader is")
     command.add_argument("--out", type=Path, default=Path("teleop"), help="folder of the episodes (default teleop)")
     command.add_argument("--seconds", type=float, default=60.0, help="longest episode (default 60)")
+    command.add_argument("--for", type=Path, dest="run", metavar="RUN", help="record as this run's task learns from it")
+    command.add_argument("--camera", metavar="NAME", help=f"with --for: {CAMERA_HELP}")
 
     robot(add("park", _park, "bring an arm to where it can rest, and release it"))
     robot(add("reset-fault", _reset_fault, "the only way out of a latched fault; moves nothing"))
@@ -161,6 +163,8 @@ def _teleop(given: argparse.Namespace) -> int:
             leader_port=given.leader_port,
             out=given.out,
             seconds=given.seconds,
+            run=given.run,
+            camera=given.camera,
         )
     )
     return 0
