@@ -16,6 +16,7 @@ TASKS = {
     "arm-goal-image": "robot_ctrl.tasks.arm_goal_image:ArmGoalImage",
     "arm-push": "robot_ctrl.tasks.arm_push:ArmPush",
     "cartpole-swingup": "robot_ctrl.tasks.cartpole_swingup:CartpoleSwingup",
+    "pendulum-image": "robot_ctrl.tasks.pendulum_image:PendulumImage",
     "planar-image": "robot_ctrl.tasks.planar_image:PlanarImage",
     "push-goal-pixel": "robot_ctrl.tasks.push_goal_pixel:PushGoalPixel",
     "push-goal-pixel-foresight": "robot_ctrl.tasks.push_goal_pixel_foresight:PushGoalPixelForesight",

@@ -40,7 +40,8 @@ class PlanarImage(GoalImageTask):
     models: ClassVar[tuple[str, ...]] = ("e2c", "joint-embedding", "latent-state-space")
     defaults: ClassVar[dict[str, Any]] = {
         "episodes": 203,
-        "model": {"latent_size": 2, "stack": 1, "widths": [16, 32]},
+        "model": {"latent_size": 2, "stack": 1, "widths": [], "learning_rate": 2e-3}
+        | {"consistency_weight": 150.0, "first_steps": 4000},
         "planner": {"name": "ilqr", "horizon": 20, "iterations": 20},
         "learning": {"version": 0.5, "base_policy": "coloured", "base_policy_colour": 1.0}
         | {"random_episodes": 200, "show_episodes": 4},
@@ -146,4 +147,4 @@ def free_share(start: Array, way: Array) -> float:
     inside = approach**2 - length * gap
     hits = (approach < 0) & (inside > 0)
     contact = (-approach[hits] - np.sqrt(inside[hits])) / length
-    return float(np.clip(contact.min(initial=1.0) - 1e-9, 0, 1)) if hits.any() else 1.0
+    return float(np.clip(contact.min() - 1e-9, 0, 1)) if hits.any() else 1.0

@@ -1,0 +1,117 @@
+"""SOLAR on the reacher: the distance to the goal over iterations of rollouts, from pictures and rewards.
+
+    python benchmarks/solar.py --seeds 1 2 3
+
+Every seed has its own start and goal. 40 random rollouts, then 10 iterations of 20; after the last fit 20 rollouts
+without exploration. benchmarks/results/solar.csv holds every rollout; a seed that is there is not run again.
+`robot-ctrl run reacher-solar task.scene=1 seed=1` does the same with recordings and a report.
+"""
+
+import argparse
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hardware.safety import SafetyFilter
+from models.image.frames import FrameSequences
+from models.image.solar import SOLAR
+from robot_ctrl.controller import Controller
+from robot_ctrl.goals.perception import everything
+from robot_ctrl.loop import EpisodeResult, run_episode
+from robot_ctrl.policies import BasePolicy, Policy
+from robot_ctrl.seeds import derive_seed
+from robot_ctrl.tasks.reacher_goal_image import REACHED
+from robot_ctrl.tasks.solar_reacher import ReacherSolar
+
+CSV = Path(__file__).parent / "results" / "solar.csv"
+RANDOM, PER_ITERATION = 40, 20
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3, 4, 5])
+    parser.add_argument("--iterations", type=int, default=10)
+    parser.add_argument("--threads", type=int, default=1)
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    rows: list[dict[str, Any]] = list(csv.DictReader(CSV.open())) if CSV.exists() else []
+    for seed in given.seeds:
+        if any(int(row["seed"]) == seed and row["phase"] == "without noise" for row in rows):
+            continue
+        rows = [row for row in rows if int(row["seed"]) != seed]
+        Search(seed, given.iterations, rows).run()
+
+
+class Search:
+    def __init__(self, seed: int, iterations: int, rows: list[dict[str, Any]]) -> None:
+        self.seed, self.iterations, self.rows = seed, iterations, rows
+        self.task = ReacherSolar(scene=seed)
+        self.task.robot.connect()
+        self.model = SOLAR(self.task.image_spec, learn_reward=True, first_steps=600, refit_steps=60, seed=seed)
+        self.task.see_with(self.model)
+        self.episodes: list[FrameSequences] = []
+
+    def run(self) -> None:
+        self.roll("random", 0, BasePolicy(self.task, "coloured", 1.0), RANDOM)
+        for iteration in range(1, self.iterations + 1):
+            self.fit(iteration)
+            self.roll("search", iteration, self.policy(exploration=0.2), PER_ITERATION)
+        self.fit(self.iterations + 1)
+        self.roll("without noise", self.iterations + 1, self.policy(exploration=0.0), PER_ITERATION)
+
+    def policy(self, exploration: float) -> Controller:
+        planner = {"name": "kl-lqr", "horizon": self.task.episode_steps, "risk": "mean", "risk_parameter": None}
+        return Controller(self.task, self.model, {**planner, "exploration": exploration, "step": 1.0}, replan_every=0)
+
+    def fit(self, iteration: int) -> None:
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, "fit", iteration))
+        self.model.fit(FrameSequences.concatenate(self.episodes), generator=generator)
+
+    def roll(self, phase: str, iteration: int, policy: Policy, count: int) -> None:
+        finals = []
+        for _ in range(count):
+            number = len(self.episodes)
+            result = run_episode(
+                self.task,
+                policy,
+                SafetyFilter(self.task.robot.spec),
+                reset_seed=derive_seed(self.seed, "reset", number),
+                policy_seed=derive_seed(self.seed, "policy", number),
+            )
+            self.episodes.append(self.seen(result, number))
+            measured = self.task.measures(result.observations)
+            finals.append(measured["final_distance"])
+            self.rows.append(
+                {"seed": self.seed, "phase": phase, "iteration": iteration, "rollout": number}
+                | {name: round(value, 4) for name, value in measured.items()}
+            )
+        reached = sum(final < REACHED for final in finals)
+        print(
+            f"seed {self.seed}  {phase:<13} {iteration:>2}  rollouts {len(self.episodes):>3}  final distance median "
+            f"{np.median(finals) * 100:5.1f} cm, {min(finals) * 100:.1f} to {max(finals) * 100:.1f}; "
+            f"{reached} of {count} within 5 cm",
+            flush=True,
+        )
+        with CSV.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(self.rows[0]))
+            writer.writeheader()
+            writer.writerows(self.rows)
+
+    def seen(self, result: EpisodeResult, number: int) -> FrameSequences:
+        frames = [self.task.image_spec.see(everything(observation))[0] for observation in result.observations]
+        actions = np.stack([*result.actions, np.zeros(2)])
+        rewards = [0.0, *(self.task.reward(observation) for observation in result.observations[1:])]
+        return FrameSequences(
+            torch.stack(frames),
+            torch.zeros(len(frames), 0),
+            torch.as_tensor(actions, dtype=torch.float32),
+            torch.tensor(rewards),
+            torch.full((len(frames),), number),
+        )
+
+
+if __name__ == "__main__":
+    main()
