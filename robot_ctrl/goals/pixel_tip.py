@@ -19,6 +19,8 @@ _REGION = PlaneView(centre=(0.235, 0.0), height=PIXEL_HEIGHT, cell=0.015, rows=2
 _LIMITS = {"tip_x": (0.11, 0.37), "tip_y": (-0.26, 0.26)}
 _TIP_SPEED = 0.3
 _SERVO_PERIOD = 0.04
+"""How often the joints get new targets on the way to a command, s."""
+
 _DAMPING, _POINTING, _STEPS, _LONGEST_STEP = 1e-2, 0.02, 4, 0.3
 _UPRIGHT_RADIUS, _TILT = 0.18, 5.0
 """The gripper points down within this distance of the arm's axis, m, and tilts outwards beyond it, rad/m."""
@@ -46,6 +48,9 @@ class TipPushingArm(PixelPushingArm):
         joints = tuple(JointSpec(name, position=limits, velocity=_TIP_SPEED) for name, limits in _LIMITS.items())
         self._spec = RobotSpec(self._spec.name, joints, "position", control_rate)
         self._kinematics = _TipKinematics(self.model)
+        most = max(1, round(1 / (control_rate * _SERVO_PERIOD)))
+        self._parts = max(count for count in range(1, most + 1) if self._substeps % count == 0)
+        self._substeps //= self._parts
         self._targets = np.zeros(len(self._actuators))
         self._aim = np.zeros(2)
 
@@ -80,17 +85,13 @@ class TipPushingArm(PixelPushingArm):
         self._command = self._aim.copy()
 
     def _advance(self, command: Array) -> None:
-        count = max(1, round(1 / (self._spec.control_rate * _SERVO_PERIOD)))
-        substeps, start = self._substeps, self._aim
-        self._substeps = substeps // count
-        reach = SPEED_LIMIT * _SERVO_PERIOD
-        for part in range(1, count + 1):
-            aim = start + (command - start) * part / count
+        start, reach = self._aim, SPEED_LIMIT / (self._spec.control_rate * self._parts)
+        for part in range(1, self._parts + 1):
+            aim = start + (command - start) * part / self._parts
             joints = self._kinematics.joints(np.append(aim, TIP_HEIGHT), self._targets)
             self._targets = self._targets + np.clip(joints - self._targets, -reach, reach)
             super()._advance(self._targets)
-        self._substeps = substeps
-        self.env_steps += 1 - count
+        self.env_steps += 1 - self._parts
         self._aim = np.array(command, dtype=np.float64)
 
     def _values(self) -> dict[str, Array]:
