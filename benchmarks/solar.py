@@ -14,13 +14,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from in_memory import roll
 
-from hardware.safety import SafetyFilter
 from models.image.frames import FrameSequences
 from models.image.solar import SOLAR
 from robot_ctrl.controller import Controller
-from robot_ctrl.goals.perception import everything
-from robot_ctrl.loop import EpisodeResult, run_episode
 from robot_ctrl.policies import BasePolicy, Policy
 from robot_ctrl.seeds import derive_seed
 from robot_ctrl.tasks.reacher_goal_image import REACHED
@@ -74,14 +72,8 @@ class Search:
         finals = []
         for _ in range(count):
             number = len(self.episodes)
-            result = run_episode(
-                self.task,
-                policy,
-                SafetyFilter(self.task.robot.spec),
-                reset_seed=derive_seed(self.seed, "reset", number),
-                policy_seed=derive_seed(self.seed, "policy", number),
-            )
-            self.episodes.append(self.seen(result, number))
+            result, frames = roll(self.task, policy, self.seed, number)
+            self.episodes.append(frames)
             measured = self.task.measures(result.observations)
             finals.append(measured["final_distance"])
             self.rows.append(
@@ -99,18 +91,6 @@ class Search:
             writer = csv.DictWriter(file, list(self.rows[0]))
             writer.writeheader()
             writer.writerows(self.rows)
-
-    def seen(self, result: EpisodeResult, number: int) -> FrameSequences:
-        frames = [self.task.image_spec.see(everything(observation))[0] for observation in result.observations]
-        actions = np.stack([*result.actions, np.zeros(2)])
-        rewards = [0.0, *(self.task.reward(observation) for observation in result.observations[1:])]
-        return FrameSequences(
-            torch.stack(frames),
-            torch.zeros(len(frames), 0),
-            torch.as_tensor(actions, dtype=torch.float32),
-            torch.tensor(rewards),
-            torch.full((len(frames),), number),
-        )
 
 
 if __name__ == "__main__":
