@@ -75,6 +75,29 @@ class RecordedEvent:
 
 
 @dataclass(frozen=True)
+class RecordedTick:
+    """One tick of a control loop that is faster than the steps a model learns from; None for what was not there.
+
+    Attributes:
+        time: when it began, seconds on the loop's clock.
+        sent: (nu,) the command.
+        joint_position: (nu,) rad.
+        joint_velocity: (nu,) rad/s.
+        state_age: of what was read, when the command was sent, s.
+        plan_age: of the plan that was followed, s.
+        late: seconds after it was due.
+    """
+
+    time: float
+    sent: Array | None
+    joint_position: Array | None
+    joint_velocity: Array | None
+    state_age: float | None
+    plan_age: float | None
+    late: float | None
+
+
+@dataclass(frozen=True)
 class Episode:
     """What was recorded of one episode.
 
@@ -86,6 +109,7 @@ class Episode:
         actions: in the order in which they were sent.
         plans: in the order in which they were made.
         events: in the order in which they happened.
+        ticks: of the control loop, in their order; none where it is as fast as the steps.
         outcome: how the episode ended; "unfinished" where the recording stopped before it could say.
         truncated: whether the file lacks its proper end.
         bytes_lost: bytes at the end of the file that could not be read.
@@ -97,6 +121,7 @@ class Episode:
     actions: list[RecordedAction]
     plans: list[RecordedPlan]
     events: list[RecordedEvent]
+    ticks: list[RecordedTick]
     outcome: RecordedOutcome
     truncated: bool
     bytes_lost: int
@@ -118,6 +143,7 @@ def read_episode(path: Path) -> Episode:
     actions: list[RecordedAction] = []
     plans: list[RecordedPlan] = []
     events: list[RecordedEvent] = []
+    ticks: list[RecordedTick] = []
     pictures: dict[str, str] = {}
     for record in contents.records:
         if isinstance(record, Channel):
@@ -133,8 +159,10 @@ def read_episode(path: Path) -> Episode:
                 actions.append(_action(message))
             elif topic == "/plan":
                 plans.append(_plan(message))
+            elif topic == "/control":
+                ticks.append(_tick(message))
             elif topic == "/event":
-                events.append(RecordedEvent(record.log_time * 1e-9, message["kind"], message["text"]))
+                events.append(RecordedEvent(record.log_time * 1e-9, message["name"], message["message"]))
     truncated = contents.bytes_lost > 0 or not contents.complete
     if truncated:
         _log.log(
@@ -149,7 +177,8 @@ def read_episode(path: Path) -> Episode:
             len(plans),
             len(events),
         )
-    return Episode(path, metadata, observations, actions, plans, events, outcome, truncated, contents.bytes_lost)
+    lost = contents.bytes_lost
+    return Episode(path, metadata, observations, actions, plans, events, ticks, outcome, truncated, lost)
 
 
 def recover_episode(path: Path) -> Path | None:
@@ -324,6 +353,24 @@ def _plan(message: Mapping[str, Any]) -> RecordedPlan:
         plan_ms=float(message["plan_ms"]),
         elite_costs=tuple(float(cost) for cost in message["elite_costs"]),
         disagreement=None if disagreement is None else float(disagreement),
+    )
+
+
+def _tick(message: Mapping[str, Any]) -> RecordedTick:
+    def array(name: str) -> Array | None:
+        return None if message.get(name) is None else _array(message[name])
+
+    def number(name: str) -> float | None:
+        return None if message.get(name) is None else float(message[name])
+
+    return RecordedTick(
+        time=float(message["time"]),
+        sent=array("sent"),
+        joint_position=array("joint_position"),
+        joint_velocity=array("joint_velocity"),
+        state_age=number("state_age"),
+        plan_age=number("plan_age"),
+        late=number("late"),
     )
 
 

@@ -29,7 +29,7 @@ from robot_ctrl.interruption import shielded
 from robot_ctrl.loop import EpisodeResult, run_episode
 from robot_ctrl.metrics import episode_row, summarise
 from robot_ctrl.policies import BasePolicy, Policy
-from robot_ctrl.recorder import EpisodeWriter
+from robot_ctrl.recorder import EpisodeWriter, about_robot
 from robot_ctrl.run_folder import RunFolder
 from robot_ctrl.seeds import derive_seed
 from robot_ctrl.task import Task
@@ -126,7 +126,8 @@ class Learner:
         if exploring:
             policy = BasePolicy(self._task, config.learning.base_policy, config.learning.base_policy_colour)
         path = self._folder.episode_path(number)
-        metadata = {"task": str(config.task["name"]), "episode": str(number), "seed": str(config.seed)}
+        about = {"task": str(config.task["name"]), "episode": str(number), "seed": str(config.seed)}
+        metadata = about_robot(self._task.robot.spec) | about
         with EpisodeWriter(path, metadata=metadata, clock=self._task.robot.clock) as recorder:
             plans_written: list[Plan] = []
 

@@ -27,7 +27,7 @@ from mcap.writer import CompressionType, Writer
 from numpy.typing import NDArray
 
 from hardware.clock import Clock
-from hardware.robot import Observation, SentAction
+from hardware.robot import Observation, RobotSpec, SentAction
 
 if TYPE_CHECKING:
     from planners.plan import Plan
@@ -71,13 +71,23 @@ _TICK = {
     "plan_age": _NUMBER,
     "late": _NUMBER,
 }
-_EVENT = {"kind": _TEXT, "text": _TEXT}
+_TIMESTAMP = {
+    "type": "object",
+    "title": "time",
+    "properties": {"sec": {"type": "integer"}, "nsec": {"type": "integer"}},
+}
+_LOG = {
+    "timestamp": _TIMESTAMP,
+    "level": {"type": "integer", "description": "1 debug, 2 info, 3 warning, 4 error, 5 fatal"},
+    "message": _TEXT,
+    "name": _TEXT,
+    "file": _TEXT,
+    "line": {"type": "integer"},
+}
+_LEVELS = {"fault": 4, "error": 4}
+_WARNING = 3
 _COMPRESSED_IMAGE = {
-    "timestamp": {
-        "type": "object",
-        "title": "time",
-        "properties": {"sec": {"type": "integer"}, "nsec": {"type": "integer"}},
-    },
+    "timestamp": _TIMESTAMP,
     "frame_id": _TEXT,
     "data": {"type": "string", "contentEncoding": "base64"},
     "format": _TEXT,
@@ -227,8 +237,16 @@ class EpisodeWriter:
             RecordingError: if the disk is full or fails.
         """
         if "/event" not in self._channels:
-            self._add_channel("/event", "Event", _EVENT)
-        self._write("/event", {"kind": kind, "text": text})
+            self._add_channel("/event", "foxglove.Log", _LOG)
+        message = {
+            "timestamp": _timestamp(self._clock.now()),
+            "level": _LEVELS.get(kind, _WARNING),
+            "message": text,
+            "name": kind,
+            "file": "",
+            "line": 0,
+        }
+        self._write("/event", message)
         self.flush()
 
     def flush(self) -> None:
@@ -269,9 +287,8 @@ class EpisodeWriter:
         encoded, png = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 1])
         if not encoded:
             raise ValueError(f"camera {camera!r}: a picture of shape {image.shape} cannot be written as PNG")
-        nanoseconds = _nanoseconds(observation.read_start.get(camera, self._clock.now()))
         message = {
-            "timestamp": {"sec": nanoseconds // 10**9, "nsec": nanoseconds % 10**9},
+            "timestamp": _timestamp(observation.read_start.get(camera, self._clock.now())),
             "frame_id": camera,
             "data": base64.b64encode(png.tobytes()).decode("ascii"),
             "format": "png",
@@ -351,6 +368,16 @@ class _ChunkFile:
         )
 
 
+def about_robot(spec: RobotSpec) -> dict[str, str]:
+    """What a recording's metadata says about its robot: whose numbers are recorded, in which order."""
+    return {
+        "robot": spec.name,
+        "joints": ",".join(joint.name for joint in spec.joints),
+        "command_mode": spec.command_mode,
+        "control_rate": repr(spec.control_rate),
+    }
+
+
 def _observation_schema(values: Mapping[str, NDArray[Any]], observation: Observation) -> dict[str, Any]:
     def numbers(depth: int) -> dict[str, Any]:
         return {"type": "array", "items": numbers(depth - 1)} if depth else _NUMBER
@@ -385,6 +412,11 @@ def _spelled_out(value: Any) -> Any:
     if isinstance(value, float) and not np.isfinite(value):
         return "NaN" if np.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     return value
+
+
+def _timestamp(seconds: float) -> dict[str, int]:
+    whole, rest = divmod(_nanoseconds(seconds), 10**9)
+    return {"sec": whole, "nsec": rest}
 
 
 def _nanoseconds(seconds: float) -> int:

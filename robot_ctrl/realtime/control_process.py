@@ -28,6 +28,7 @@ from robot_ctrl.realtime.rules import LatePlanRules, Standing
 from robot_ctrl.realtime.sampling import StepSampler
 from robot_ctrl.realtime.schedule import PlanFrom
 from robot_ctrl.realtime.sources import Bounds, CameraSource, RobotSource, seeing
+from robot_ctrl.recorder import about_robot
 
 logger = logging.getLogger(__name__)
 LATENESS_WINDOW = 4096
@@ -267,7 +268,8 @@ class ControlServer:
             self._begun = False
             self._timings: list[tuple[float, float, float]] = []
             self._held = self._left_out = 0
-            self._put(Open(self._clock.now(), order.episode, order.path, order.metadata))
+            metadata = about_robot(self._robot.spec) | dict(order.metadata)
+            self._put(Open(self._clock.now(), order.episode, order.path, metadata))
             self.control.follow()
         elif isinstance(order, Stop):
             self._event("stop", order.reason)

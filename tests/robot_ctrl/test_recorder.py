@@ -13,10 +13,10 @@ import pytest
 from mcap.reader import make_reader
 
 from hardware.clock import VirtualClock
-from hardware.robot import Observation, SentAction
+from hardware.robot import JointSpec, Observation, RobotSpec, SentAction
 from planners.plan import Plan
 from robot_ctrl.episodes import read_episode
-from robot_ctrl.recorder import FLUSH_MESSAGES, EpisodeWriter, RecordingError
+from robot_ctrl.recorder import FLUSH_MESSAGES, EpisodeWriter, RecordingError, about_robot
 
 EXTREMES = [np.nan, np.inf, -np.inf, -0.0, 0.0, 5e-324, 2.2250738585072014e-308, 1.7976931348623157e308]
 AWKWARD = [0.1, 1 / 3, 1e16, -1e22, 123456789.123456789, 9007199254740993.0, np.pi]
@@ -110,6 +110,48 @@ def test_everything_comes_back_bit_for_bit(tmp_path):
     assert planned.disagreement == 0.25
     [event] = episode.events
     assert (event.time, event.kind, event.text) == (3.5, "fault", "the elbow is overloaded: ürgent")
+
+
+def test_events_are_logs_that_viewers_show(tmp_path):
+    clock = VirtualClock()
+    clock.advance(3.25)
+    with EpisodeWriter(tmp_path / "e.mcap", metadata={}, clock=clock) as writer:
+        writer.write_event("fault", "stuck")
+        writer.write_event("trouble", "one packet was lost")
+    with (tmp_path / "e.mcap").open("rb") as file:
+        read = [(schema, json.loads(message.data)) for schema, _, message in make_reader(file).iter_messages("/event")]
+    assert {(schema.name, schema.encoding) for schema, _ in read} == {("foxglove.Log", "jsonschema")}
+    assert [message for _, message in read] == [
+        {
+            "timestamp": {"sec": 3, "nsec": 250000000},
+            "level": level,
+            "message": text,
+            "name": kind,
+            "file": "",
+            "line": 0,
+        }
+        for level, kind, text in ((4, "fault", "stuck"), (3, "trouble", "one packet was lost"))
+    ]
+    assert set(json.loads(read[0][0].data)["properties"]) == set(read[0][1])
+
+
+def test_control_ticks_are_read_back(tmp_path):
+    tick = {"time": 1.5, "sent": [0.1, 0.2], "joint_position": [0.0, float("nan")], "joint_velocity": None}
+    with EpisodeWriter(tmp_path / "e.mcap", metadata={}, clock=VirtualClock()) as writer:
+        writer.write_tick(tick | {"state_age": None, "plan_age": 0.04, "late": 0.001})
+    [read] = read_episode(tmp_path / "e.mcap").ticks
+    assert same_bits(read.sent, [0.1, 0.2])
+    assert same_bits(read.joint_position, [0.0, np.nan])
+    assert read.joint_velocity is None
+    assert (read.time, read.state_age, read.plan_age, read.late) == (1.5, None, 0.04, 0.001)
+
+
+def test_a_recording_names_its_robot_and_joints(tmp_path):
+    spec = RobotSpec("two", (JointSpec("shoulder"), JointSpec("elbow")), "position", 50.0)
+    with EpisodeWriter(tmp_path / "e.mcap", metadata=about_robot(spec), clock=VirtualClock()) as writer:
+        writer.write_event("info", "nothing happened")
+    metadata = read_episode(tmp_path / "e.mcap").metadata
+    assert (metadata["robot"], metadata["joints"], metadata["command_mode"]) == ("two", "shoulder,elbow", "position")
 
 
 def test_pictures_are_lossless_and_belong_to_their_observation(tmp_path):
@@ -225,7 +267,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from hardware.clock import MonotonicClock
-from hardware.robot import Observation, SentAction
+from hardware.robot import JointSpec, Observation, RobotSpec, SentAction
 from robot_ctrl.recorder import EpisodeWriter
 writer = EpisodeWriter(Path(sys.argv[1]), metadata={"task": "reach"}, clock=MonotonicClock())
 step = 0
