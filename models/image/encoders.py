@@ -14,7 +14,7 @@ class ImageEncoder(nn.Module):
 
     The network sees the newest frame and how each frame differs from the one before it, which holds the same
     as the stack itself but shows motion at once. Proprioception, in units of its spread in the data, joins
-    behind the convolutions. There too it is guessed from a picture that comes without it.
+    behind the convolutions.
     """
 
     def __init__(self, spec: ImageSpec, *, stack: int, widths: Sequence[int], hidden: int, outputs: int) -> None:
@@ -52,11 +52,6 @@ class ImageEncoder(nn.Module):
         self.perceptron = nn.Sequential(
             nn.Linear(features + measured, hidden), nn.BatchNorm1d(hidden), nn.SiLU(), nn.Linear(hidden, outputs)
         )
-        self.posture = (
-            nn.Sequential(nn.Linear(features, hidden), nn.BatchNorm1d(hidden), nn.SiLU(), nn.Linear(hidden, measured))
-            if measured
-            else None
-        )
         self.background: Tensor
         self.contrast: Tensor
         self.proprioception_mean: Tensor
@@ -83,17 +78,6 @@ class ImageEncoder(nn.Module):
             features = torch.cat([features, self._in_spreads(proprioception).to(features.dtype)], -1)
         encoded: Tensor = self.perceptron(features)
         return encoded.float()
-
-    def guess(self, frames: Tensor, stack: int) -> Tensor:
-        """What proprioception (B, q) is usual where the scene of frames (B, C, H, W) uint8 stands still."""
-        assert self.posture is not None
-        spreads: Tensor = self.posture(self._features(frames.unsqueeze(1).expand(-1, stack, -1, -1, -1))).float()
-        return spreads * self.proprioception_std + self.proprioception_mean
-
-    def guess_error(self, frames: Tensor, stack: int, proprioception: Tensor) -> Tensor:
-        """The mean squared error of ``guess``, in units of the spread in the data."""
-        wrong = (self.guess(frames, stack) - proprioception) / self.proprioception_std
-        return wrong.square().mean()
 
     def _in_spreads(self, proprioception: Tensor) -> Tensor:
         return (proprioception - self.proprioception_mean) / self.proprioception_std

@@ -51,7 +51,10 @@ class ImageDynamics(Dynamics, Protocol[Memory]):
         ...
 
     def encode_goal(self, goal: Mapping[str, Any]) -> Tensor:
-        """The state (nx,) of being at rest where one picture was taken; arrays by name as in ``observe``."""
+        """The state (nx,) of being at rest where one picture was taken; arrays by name as in ``observe``.
+
+        Proprioception may be missing from it.
+        """
         ...
 
     def distance(self, states: Tensor, goal: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from models.image.encoders import ImageEncoder
 from models.image.familiarity import Familiarity, ReferenceFrames
 from models.image.frames import FrameSequences, ImageSpec
 from models.image.latent_reports import calibrate_latent, report_fit
+from models.image.posture import Posture, fit_posture
 from models.split import uniform_hash
 
 FORMAT_VERSION = 1
@@ -55,6 +56,7 @@ class ImageModel(ABC):
         holdout_fraction: float,
         mixed_precision: bool,
         seed: int,
+        posture_steps: int = 2500,
     ) -> None:
         """Build the untrained model.
 
@@ -71,6 +73,8 @@ class ImageModel(ABC):
             holdout_fraction: part of the episodes that is not learned from.
             mixed_precision: bfloat16 in training where a subclass casts.
             seed: of the initial weights and the holdout.
+            posture_steps: gradient steps of the first fit of what guesses proprioception from goal pictures; later
+                fits take as many fewer as ``refit_steps`` are fewer. Without proprioception there is nothing to guess.
 
         Raises:
             ValueError: if a number is out of its range.
@@ -85,11 +89,13 @@ class ImageModel(ABC):
         self.spec, self.stack = spec, stack
         self._latent_size, self._unroll, self._seed = latent_size, unroll, seed
         self._learning_rate, self._batch_size = learning_rate, batch_size
-        self._first_steps, self._refit_steps = first_steps, refit_steps
+        self._first_steps, self._refit_steps, self._posture_steps = first_steps, refit_steps, posture_steps
         self._holdout_fraction, self._mixed = holdout_fraction, mixed_precision
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self._parts = nn.ModuleDict(parts())
+            if spec.proprioception:
+                self._parts["posture"] = Posture(spec)
         frame = (spec.channels, spec.height, spec.width)
         self._reference = ReferenceFrames(frame, latent_size)
         self._encoder: ImageEncoder = self._part("encoder")
@@ -171,6 +177,8 @@ class ImageModel(ABC):
         self._transitions_seen = len(data)
         latents = self.encode(data)
         self._finish(latents, data, held_out, generator)
+        if self.spec.proprioception:
+            self._fit_posture(data, held_out, first, generator)
         self._changed()
         rows = held_out.nonzero().squeeze(-1).to(self.device)
         self._reference.fit(data.frames.to(self.device), latents, rows)
@@ -211,8 +219,6 @@ class ImageModel(ABC):
         for step in range(steps):
             picked = windows[torch.randint(len(windows), (self._batch_size,), generator=generator)]
             loss = self._loss(data, picked, generator)
-            if self.spec.proprioception:
-                loss = loss + self._guess_error(data, picked)
             optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)
             nn.utils.clip_grad_norm_(parameters, 10.0)
@@ -222,12 +228,18 @@ class ImageModel(ABC):
                 progress(step + 1, steps, float(loss.detach()))
         return float(loss.detach())
 
-    def _guess_error(self, data: FrameSequences, rows: Tensor) -> Tensor:
-        """Of what the encoder makes of still pictures, where proprioception was measured too."""
-        rows = rows.to(data.frames.device)
-        with self._casting():
-            frames, measured = data.frames[rows].to(self.device), data.proprioception[rows].to(self.device)
-            return self._encoder.guess_error(frames, self.stack, measured)
+    def _fit_posture(self, data: FrameSequences, held_out: Tensor, first: bool, generator: Generator) -> None:
+        posture: Posture = self._part("posture")
+        if first:
+            posture.adapt(_thinned(data.frames), data.proprioception)
+        fit_posture(
+            posture,
+            data,
+            (~held_out).nonzero().squeeze(-1),
+            steps=self._posture_steps if first else -(-self._posture_steps * self._refit_steps // self._first_steps),
+            generator=generator,
+            mixed_precision=self._mixed,
+        )
 
     def _window_rows(self, data: FrameSequences, starts: Tensor) -> Tensor:
         """The rows (B, unroll + 1) of windows that start at rows (B,)."""
@@ -270,10 +282,10 @@ class ImageModel(ABC):
 
     @torch.no_grad()
     def encode_goal(self, goal: Mapping[str, Any]) -> Tensor:
-        """The state (d,) of being at rest where a picture was taken; proprioception that is not there is guessed."""
+        """The state (d,) of being at rest where a picture was taken; proprioception that is missing is guessed."""
         if not self.spec.measures(goal):
             frame = self.spec.frame(goal[self.spec.camera]).to(self.device).unsqueeze(0)
-            goal = {**goal, **self.spec.named(self._encoder.guess(frame, self.stack)[0])}
+            goal = {**goal, **self.spec.named(self._part("posture")(frame)[0])}
         return self.observe(goal, None, None)[0]
 
     @torch.no_grad()

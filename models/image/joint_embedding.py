@@ -49,6 +49,7 @@ class JointEmbedding(ImageModel):
         far_steps: int = 1500,
         distance_steps: int = 3000,
         policy_steps: int = 2000,
+        posture_steps: int = 2500,
         holdout_fraction: float = 0.05,
         mixed_precision: bool = True,
         precision: Precision = "fp32",
@@ -76,6 +77,7 @@ class JointEmbedding(ImageModel):
             distance_steps: gradient steps of the temporal distance, in every fit; 0 plans with the Euclidean
                 distance between latents instead.
             policy_steps: gradient steps of the policy that planners start from, in every fit; 0 leaves it out.
+            posture_steps: gradient steps of the first fit of what guesses the proprioception of goal pictures.
             holdout_fraction: part of the episodes that is not learned from.
             mixed_precision: bfloat16 in the encoder's training.
             precision: of the products in rollouts.
@@ -111,6 +113,7 @@ class JointEmbedding(ImageModel):
             holdout_fraction=holdout_fraction,
             mixed_precision=mixed_precision,
             seed=seed,
+            posture_steps=posture_steps,
         )
         self.heads = heads
         self._sigreg_weight, self._directions, self._inverse_weight = sigreg_weight, sigreg_directions, inverse_weight

@@ -204,7 +204,7 @@ def test_proprioception_that_a_goal_picture_lacks_is_guessed_from_it() -> None:
     data, positions = wander(60, 20, seed=0)
     data = replace(data, proprioception=positions)
     spec = replace(SPEC, proprioception=(("place", 2),))
-    model = JointEmbedding(spec, **SMALL | {"first_steps": 200, "far_steps": 0})  # type: ignore[arg-type]
+    model = JointEmbedding(spec, **SMALL | {"first_steps": 100, "far_steps": 0, "posture_steps": 200})  # type: ignore[arg-type]
     model.fit(data, generator=torch.Generator().manual_seed(0))
     shown, places = wander(2, 10, seed=5)
     spread = model.encode(data).std(0)
