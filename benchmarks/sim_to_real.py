@@ -249,7 +249,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         outcomes = [int(row["success"]) for row in trials]
         low, high = wilson_interval(sum(outcomes), len(outcomes))
         seeds = [
-            f"{statistics.mean(bool(row['success']) for row in trials if row['seed'] == seed):.0%}"
+            f"{statistics.mean(int(row['success']) for row in trials if row['seed'] == seed):.0%}"
             for seed in dict.fromkeys(row["seed"] for row in trials)
         ]
         p50, p95, worst = np.percentile([float(row["final_distance"]) * 1e3 for row in trials], (50, 95, 100))

@@ -1,4 +1,4 @@
-"""LQR near the last policy: the best linear-Gaussian policy within a KL divergence of the one that was followed."""
+"""LQR near the last policy: the best linear-Gaussian policy within a KL divergence of the one followed before."""
 
 import time
 from collections.abc import Callable
