@@ -86,7 +86,7 @@ class Learner:
         self._dataset = Dataset(task, model.device)
         self._rows: list[dict[str, Any]] = []
         self._fits = 0
-        self._train_seconds = 0.0
+        self._train_seconds = self._train_cpu_seconds = 0.0
         self._wall_seconds = 0.0
         self._restore()
 
@@ -158,7 +158,7 @@ class Learner:
 
     def _fit(self, number: int, data: Experience) -> FitReport:
         self._watcher.fitting(number)
-        started = time.perf_counter()
+        started, worked = time.perf_counter(), time.process_time()
         generator = torch.Generator().manual_seed(derive_seed(self._config.seed, "fit", self._fits))
         try:
             report = self._model.fit(data, generator=generator)
@@ -168,6 +168,7 @@ class Learner:
             self._fit_value(self._controller.value, data, generator)
         self._fits += 1
         self._train_seconds += time.perf_counter() - started
+        self._train_cpu_seconds += time.process_time() - worked
         return report
 
     def _fit_value(self, value: ValueEnsemble, data: Experience, generator: torch.Generator) -> None:
@@ -181,6 +182,7 @@ class Learner:
             "rows": self._rows,
             "fits": self._fits,
             "train_s": self._train_seconds,
+            "train_cpu_s": self._train_cpu_seconds,
             "wall_s": self._wall_seconds,
             "model": self._model.state_dict(),
             "value": None if self._controller.value is None else self._controller.value.state_dict(),
@@ -192,7 +194,8 @@ class Learner:
         self._watcher.episode(row)
 
     def _summary(self) -> dict[str, Any]:
-        return summarise(self._config, self._rows, self._train_seconds, self._wall_seconds)
+        summary = summarise(self._config, self._rows, self._train_seconds, self._wall_seconds)
+        return summary | {"train_cpu_s": self._train_cpu_seconds}
 
     def _restore(self) -> None:
         checkpoint = self._folder.load_checkpoint()
@@ -200,6 +203,7 @@ class Learner:
             self._rows = checkpoint["rows"]
             self._fits = checkpoint["fits"]
             self._train_seconds = checkpoint["train_s"]
+            self._train_cpu_seconds = checkpoint.get("train_cpu_s", 0.0)
             self._wall_seconds = checkpoint["wall_s"]
         self._folder.set_aside(len(self._rows))
         if len(self._folder.read_metrics()) != len(self._rows):

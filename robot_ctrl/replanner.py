@@ -68,6 +68,7 @@ class Replanner:
 
     def reset(self, seed: int) -> None:
         """Forget the goal; the next observation starts a new episode."""
+        self._task.forget()
         self._seed = seed
         self._planner: Planner | ILQR | KLConstrainedLQR | None = None
         self._planned = 0

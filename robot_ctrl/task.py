@@ -77,6 +77,9 @@ class Task(ABC):
 
         return transitions_of(self, episode, number, device)
 
+    def forget(self) -> None:  # noqa: B027
+        """A new episode begins: states no longer depend on what was observed before."""
+
     @abstractmethod
     def state(self, observation: Observation) -> Array:
         """The state (nx,) that an observation shows."""

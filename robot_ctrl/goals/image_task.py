@@ -38,6 +38,10 @@ class ImageTask(Task):
         names = tuple(f"latent_{index}" for index in range(model.state_size))
         self.state_spec = StateSpec(names, action_size=model.action_size)
 
+    def forget(self) -> None:
+        """The next observation is the first of its episode."""
+        self._perception.forget()
+
     @property
     def model_spec(self) -> ImageSpec:
         """What the image model is told about the task."""

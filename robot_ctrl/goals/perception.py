@@ -17,7 +17,7 @@ class Perception:
     """Gives each observation to the model once, in order, with what the model remembers of those before it.
 
     An observation follows the one before if it was made later and is one control period younger; otherwise (after a
-    reset, a pause, a gap) the memory starts anew, with the robot at rest.
+    pause, a gap, when told to forget) the memory starts anew, with the robot at rest.
 
     Args:
         model: makes states of observations.
@@ -27,6 +27,10 @@ class Perception:
 
     def __init__(self, model: ImageDynamics[Any], scale: ActionScale, period: float) -> None:
         self._model, self._scale, self._period = model, scale, period
+        self.forget()
+
+    def forget(self) -> None:
+        """The next observation follows none, however soon it comes."""
         self._memory: Any = None
         self._seen: Observation | None = None
         self._state = np.zeros(0)

@@ -65,6 +65,13 @@ def test_memory_starts_anew_after(then: Observation) -> None:
     assert seeing.state(then).tolist() == [1, -9]
 
 
+def test_nothing_is_remembered_from_the_episode_before_even_without_a_pause() -> None:
+    seeing = perception()
+    seeing.state(observation(4, 1.0))
+    seeing.forget()
+    assert seeing.state(observation(6, 1.1)).tolist() == [1, -9]
+
+
 def test_doubt_costs_only_where_members_disagree() -> None:
     apart = torch.zeros(2, 2, 3, 2)
     apart[0, 1, 1:, 0], apart[1, 1, 1:, 0] = 1.0, 3.0
