@@ -8,7 +8,8 @@
     python benchmarks/visual.py ablations --seeds 0         what each part of the training is worth
     python benchmarks/visual.py refusals --seeds 0          false alarms and misses of goals that are refused
 
-Runs live in benchmarks/work/, which can be deleted. benchmarks/results/visual-SUITE.csv holds every held-out trial.
+Every suite prints its table from benchmarks/results/visual-SUITE.csv, which holds every held-out trial. What is there is
+not measured again: to repeat a measurement, delete its rows. Runs live in benchmarks/work/, which can be deleted.
 """
 
 import argparse
@@ -16,14 +17,22 @@ import csv
 import json
 import os
 import shutil
+import statistics
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import visual_refusals
+
+from robot_ctrl.evaluation import wilson_interval
 
 HERE = Path(__file__).parent
 WORK = HERE / "work" / "visual"
 RESULTS = HERE / "results"
+
+Row = dict[str, object]
 
 
 @dataclass(frozen=True)
@@ -87,28 +96,33 @@ def main() -> None:
     given = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)
     for suite in given.suites:
+        results = RESULTS / f"visual-{suite}.csv"
         for seed in given.seeds:
             if suite == "refusals":
-                _count_refusals(seed, given.threads)
+                if not any(row["seed"] == str(seed) for row in _read(results)):
+                    run = _run("reacher-goal-image", "default", reacher(), seed, given.threads)
+                    _add(results, visual_refusals.count(run, seed))
                 continue
             for name, variant in SUITES[suite].items():
-                _run(suite, name, variant, seed, given.trials, given.threads)
-                _collect(suite)
+                if not any(row["variant"] == name and row["seed"] == str(seed) for row in _read(results)):
+                    folder = _run(suite, name, variant, seed, given.threads)
+                    _add(results, _evaluated(folder, name, given.trials, given.threads))
+        rows = _read(results)
+        print(visual_refusals.table(rows) if suite == "refusals" else _table(rows, list(SUITES[suite])))
 
 
-def _run(suite: str, name: str, variant: Variant, seed: int, trials: int, threads: int) -> Path:
-    folder = _folder(suite, name, seed)
-    command = [sys.executable, "-m", "robot_ctrl"]
+def _run(suite: str, name: str, variant: Variant, seed: int, threads: int) -> Path:
+    """Learn, where that has not been done yet."""
+    slug = "".join(letter if letter.isalnum() else "-" for letter in name)
+    folder = WORK / suite / slug / f"seed{seed}"
     if variant.replans:
-        trained = _run(variant.replans, "default", SUITES[variant.replans]["default"], seed, trials, threads)
+        trained = _run(variant.replans, "default", SUITES[variant.replans]["default"], seed, threads)
         _take_over(trained, folder, variant.overrides)
     elif not (folder / "config.yaml").exists():
         settings = [f"seed={seed}", f"run_dir={folder}", f"threads={threads}", "learning.show_episodes=0"]
-        _call([*command, "run", variant.task, *settings, *variant.overrides], threads)
+        _call("run", variant.task, *settings, *variant.overrides, threads=threads)
     elif not (folder / "report.html").exists():
-        _call([*command, "resume", str(folder)], threads)
-    if not (folder / "evaluation.json").exists():
-        _call([*command, "evaluate", str(folder), "--episodes", str(trials)], threads)
+        _call("resume", str(folder), threads=threads)
     return folder
 
 
@@ -116,89 +130,73 @@ def _take_over(trained: Path, folder: Path, overrides: tuple[str, ...]) -> None:
     """A run folder with the model of another run and other settings."""
     from robot_ctrl.config import check_config, merge, parse_overrides, read_yaml, write_config
 
-    if (folder / "config.yaml").exists():
-        return
     shutil.copytree(trained / "checkpoints", folder / "checkpoints", dirs_exist_ok=True)
     shutil.copy(trained / "summary.json", folder)
     tree = merge(read_yaml(trained / "config.yaml"), parse_overrides(overrides))
     write_config(check_config(tree, str(trained)), folder / "config.yaml")
 
 
-def _call(command: list[str], threads: int) -> None:
-    subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": str(threads)}, check=True)
+def _evaluated(folder: Path, name: str, trials: int, threads: int) -> list[Row]:
+    _call("evaluate", str(folder), "--episodes", str(trials), threads=threads)
+    run = json.loads((folder / "summary.json").read_text())
+    learned = {
+        "variant": name,
+        "seed": run["seed"],
+        "frames": 50 * run["episodes"],
+        "train_s": round(run["train_s"]),
+        "train_cpu_s": round(run["train_cpu_s"]),
+    }
+    each = json.loads((folder / "evaluation.json").read_text())["each"]
+    return [{**learned, "trial": index, **trial} for index, trial in enumerate(each)]
 
 
-def _collect(suite: str) -> None:
-    rows = []
-    for name in SUITES[suite]:
-        for found in sorted((WORK / suite / _slug(name)).glob("seed*/evaluation.json")):
-            run = json.loads((found.parent / "summary.json").read_text())
-            rows += [
-                {"variant": name, "seed": run["seed"], "trial": index, "train_s": round(run["train_s"]), **trial}
-                for index, trial in enumerate(json.loads(found.read_text())["each"])
-            ]
-    _write(RESULTS / f"visual-{suite}.csv", rows)
+def _call(*arguments: str, threads: int) -> None:
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+    subprocess.run([sys.executable, "-m", "robot_ctrl", *arguments], env=environment, check=True)
 
 
-def _count_refusals(seed: int, threads: int) -> None:
-    """Goals of the scene that are refused, and pictures of other scenes that are not."""
-    import cv2
-    import numpy as np
-
-    from robot_ctrl.build import load_controller
-    from robot_ctrl.goals.goal_image_task import GoalImageTask
-
-    run = _run("reacher-goal-image", "default", reacher(), seed, 40, threads)
-    task, _, _ = load_controller(run)
-    assert isinstance(task, GoalImageTask)
-    rng = np.random.default_rng(seed)
-    rows = []
-    for index in range(200):
-        good = task.goal_picture(task.robot.reset(1_000_000 + index))
-        empty = good.copy()
-        empty[:] = np.median(good.reshape(-1, 3), axis=0).astype(np.uint8)
-        strangers = {
-            "goal of the scene": good,
-            "mirrored brightness": 255 - good,
-            "noise": rng.integers(0, 255, good.shape, dtype=np.uint8),
-            "scene shifted by a quarter": np.roll(good, good.shape[1] // 4, axis=1),
-            "lit half as bright": (good // 2).astype(np.uint8),
-            "no robot": empty,
-            "half hidden": np.hstack([good[:, : good.shape[1] // 2], np.full_like(good[:, good.shape[1] // 2 :], 200)]),
-            "blurred": cv2.GaussianBlur(good, (9, 9), 4),
-        }
-        for kind, picture in strangers.items():
-            found = task.familiarity(np.ascontiguousarray(picture))
-            rows.append(
-                {
-                    "seed": seed,
-                    "kind": kind,
-                    "refused": int(found.strange),
-                    "latent": found.latent,
-                    "pixels": found.pixels,
-                }
-            )
-    _write(RESULTS / f"visual-refusals-{seed}.csv", rows)
-    for kind in dict.fromkeys(row["kind"] for row in rows):
-        refused = [row["refused"] for row in rows if row["kind"] == kind]
-        print(f"{kind:<28} refused {sum(map(int, refused))} of {len(refused)}")
+def _read(path: Path) -> list[dict[str, str]]:
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
-def _write(path: Path, rows: list[dict[str, object]]) -> None:
-    if not rows:
-        return
+def _add(path: Path, rows: Sequence[Row]) -> None:
+    before = _read(path)
     with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
+        writer = csv.DictWriter(file, list(rows[0]), restval="", extrasaction="raise")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows([*before, *rows])
 
 
-def _folder(suite: str, name: str, seed: int) -> Path:
-    return WORK / suite / _slug(name) / f"seed{seed}"
+def _table(rows: list[dict[str, str]], variants: list[str]) -> str:
+    """Success at the task's own tolerance and closer, in a row for each variant that was measured."""
+    lines = [
+        "| variant | seeds | trials | success (95 % interval) | by seed | within 2.5 cm (95 % interval) "
+        "| distance at the end: median, worst | training, CPU minutes |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name in variants:
+        own = [row for row in rows if row["variant"] == name]
+        if not own:
+            continue
+        seeds = sorted({row["seed"] for row in own}, key=int)
+        each = [sum(row["success"] == "True" for row in own if row["seed"] == seed) for seed in seeds]
+        near = sum(float(row["final_distance"]) < 0.025 for row in own)
+        distances = sorted(1e3 * float(row["final_distance"]) for row in own)
+        minutes = statistics.median(float(row["train_cpu_s"]) / 60 for row in own)
+        lines.append(
+            f"| {name} | {len(seeds)} | {len(own)} | {_rate(sum(each), len(own))} | {', '.join(map(str, each))} "
+            f"| {_rate(near, len(own))} | {statistics.median(distances):.0f} mm, {distances[-1] / 10:.0f} cm "
+            f"| {minutes:.1f} |"
+        )
+    return "\n".join(lines)
 
 
-def _slug(name: str) -> str:
-    return "".join(letter if letter.isalnum() else "-" for letter in name)
+def _rate(successes: int, trials: int) -> str:
+    low, high = wilson_interval(successes, trials)
+    return f"**{successes / trials:.1%}** ({low:.1%} to {high:.1%})"
 
 
 if __name__ == "__main__":
