@@ -8,7 +8,7 @@
     python benchmarks/visual.py ablations --seeds 0         what each part of the training is worth
     python benchmarks/visual.py refusals --seeds 0          false alarms and misses of goals that are refused
 
-Every suite prints its table from benchmarks/results/visual-SUITE.csv, which holds every held-out trial. What is there is
+Every suite prints its table from benchmarks/results/visual-SUITE.csv, which holds every trial. What is there is
 not measured again: to repeat a measurement, delete its rows. Runs live in benchmarks/work/, which can be deleted.
 """
 
