@@ -7,22 +7,26 @@ from torch import Tensor
 
 from planners.planner import Objective
 
-CHUNK_SECONDS = 0.01
-"""How long one chunk should take when there is a deadline to keep."""
+CHUNK_SHARE = 0.2
+"""How much of the time that a plan has one chunk should take when there is a deadline to keep.
+
+Much of what a chunk takes does not shrink with it, so chunks are as large as the deadline lets them be.
+"""
 
 
 class ChunkSize:
-    """How many candidates take about ``CHUNK_SECONDS``; learned from what chunks took, kept between plans."""
+    """How many candidates to cost at once; learned from what chunks took, kept between plans."""
 
     def __init__(self) -> None:
         self.candidates = 16
 
-    def update(self, candidates: int, seconds: float) -> None:
-        """Learn from one chunk; by at most a factor of two, since small chunks do not scale."""
-        if candidates < self.candidates and seconds < CHUNK_SECONDS:
-            return
-        factor = min(max(CHUNK_SECONDS / seconds, 0.5), 2.0) if seconds > 0 else 2.0
-        self.candidates = max(1, round(candidates * factor))
+    def update(self, candidates: int, seconds: float, allowed: float) -> None:
+        """Learn from a chunk that took so long and should take what is allowed; by at most a factor of two."""
+        if seconds > allowed:
+            self.candidates = max(1, round(candidates * max(allowed / seconds, 0.5)))
+        else:
+            growth = min(allowed / seconds, 2.0) if seconds > 0 else 2.0
+            self.candidates = max(self.candidates, round(candidates * growth))
 
 
 class Search:
@@ -40,6 +44,7 @@ class Search:
         self, objective: Objective, deadline: float | None, now: Callable[[], float], chunk: ChunkSize
     ) -> None:
         self._objective, self._deadline, self._now, self._chunk = objective, deadline, now, chunk
+        self._chunk_seconds = 0.0 if deadline is None else CHUNK_SHARE * max(deadline - now(), 0.0)
         self._last_call = (1, 0.0)
         self.evaluated = 0
         self.best: Tensor | None = None
@@ -62,7 +67,7 @@ class Search:
         """Cost candidates (N, H, nu).
 
         Without a deadline they are costed at once and the clock is not read. With one they are costed in
-        chunks, and a chunk that would not be done in time, judged by the one before, is not begun.
+        chunks of about the same size, and one that would not be done in time, judged by the one before, is not begun.
 
         Returns:
             (N,) costs; +inf where they were NaN or infinite, or there was no time.
@@ -72,13 +77,14 @@ class Search:
         costs = candidates.new_full((len(candidates),), torch.inf)
         begin = 0
         while begin < len(candidates):
-            part = candidates[begin : begin + self._chunk.candidates]
+            left = len(candidates) - begin
+            part = candidates[begin : begin + -(-left // -(-left // self._chunk.candidates))]
             if not self.has_time(len(part)):
                 break
             started = self._now()
             costs[begin : begin + len(part)] = self._cost(part)
             self._last_call = (len(part), self._now() - started)
-            self._chunk.update(*self._last_call)
+            self._chunk.update(*self._last_call, self._chunk_seconds)
             begin += len(part)
         return costs
 

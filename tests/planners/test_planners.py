@@ -311,11 +311,26 @@ def test_a_deadline_is_honoured_with_a_useful_plan(name, per_candidate):
 def test_a_slow_objective_overruns_by_no_more_than_one_call(name):
     clock = Clock()
     planner = make(name, now=clock)
-    planner.plan(Timed(clock, 1e-5), deadline=clock.time + 1.0)
+    planner.plan(Timed(clock, 1e-3), deadline=clock.time + 0.1)
     slow = Timed(clock, 0.0, per_call=0.5)
     plan = planner.plan(slow, deadline=clock.time + 0.1)
     assert len(slow.took) == 1
     assert plan.finished == "deadline"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_calls_that_once_were_slow_are_not_made_smaller_for_good(name):
+    clock = Clock()
+    planner = make(name, now=clock)
+    usual = Timed(clock, 0.0, per_call=0.012)
+    for _ in range(10):
+        planner.plan(Timed(clock, 0.0, per_call=0.06), deadline=clock.time + 0.1)
+    for _ in range(10):
+        usual.took.clear()
+        planner.plan(usual, deadline=clock.time + 0.6)
+    without = Timed(clock, 0.0, per_call=0.012)
+    make(name, now=clock).plan(without)
+    assert len(usual.took) <= len(without.took)
 
 
 @pytest.mark.parametrize("name", NAMES)
