@@ -83,6 +83,8 @@ class ICEM(SamplingPlanner):
             candidates = (mean + std * self._noise((count, *mean.shape), self.generator)).clamp(-1, 1)
             if iteration == 0 and elites is not None:
                 candidates = torch.cat([elites[: self._kept], candidates])
+            if iteration == 0 and search.suggested is not None:
+                candidates = torch.cat([search.suggested, candidates])
             if iteration in (0, self.iterations - 1):
                 candidates = torch.cat([mean[None], candidates])
             costs = search.evaluate(candidates)

@@ -15,15 +15,18 @@ class Proposal:
     Attributes:
         mean: (H, nu) the centre of the search.
         elites: (K, H, nu) the best candidates, best first; None where the planner keeps none.
+        suggested: (K, H, nu) candidates that a policy suggests for this one search; None where there is none.
     """
 
     mean: Array
     elites: Array | None = None
+    suggested: Array | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "mean", read_only(self.mean))
-        if self.elites is not None:
-            object.__setattr__(self, "elites", read_only(self.elites))
+        for name in ("elites", "suggested"):
+            if (actions := getattr(self, name)) is not None:
+                object.__setattr__(self, name, read_only(actions))
 
     def shifted(self, steps: float, hold_action: Array) -> "Proposal":
         """The proposal for a plan that starts ``steps`` steps later, padded with ``hold_action`` (nu,)."""

@@ -67,7 +67,7 @@ class SamplingPlanner(ABC):
                 f"but plans have {shape}. Start without a warm start after changing the horizon."
             )
         start_time = self.now() if warm_start is None else warm_start.start_time
-        search = Search(objective, deadline, self.now, self._chunk)
+        search = Search(objective, deadline, self.now, self._chunk, self._suggested(warm_start))
         with torch.no_grad():
             found = self._search(search, *self._start(warm_start))
         if search.best is None:
@@ -110,6 +110,11 @@ class SamplingPlanner(ABC):
             return self._tensor(warm_start.actions), None
         kept = warm_start.proposal.elites
         return self._tensor(warm_start.proposal.mean), None if kept is None else self._tensor(kept)
+
+    def _suggested(self, warm_start: Plan | None) -> Tensor | None:
+        proposal = None if warm_start is None else warm_start.proposal
+        suggested = proposal.suggested if isinstance(proposal, Proposal) else None
+        return None if suggested is None else self._tensor(suggested)
 
     def _hold_action(self, warm_start: Plan | None) -> Array:
         return read_only(self.horizon.hold_action) if warm_start is None else warm_start.hold_action

@@ -33,6 +33,7 @@ class Search:
     """One plan's dealings with its objective.
 
     Attributes:
+        suggested: (K, H, nu) candidates that the caller wants tried; None where there are none.
         evaluated: candidates costed so far.
         best: (H, nu) the cheapest candidate so far; None until one had a finite cost.
         best_cost: its cost.
@@ -41,11 +42,17 @@ class Search:
     """
 
     def __init__(
-        self, objective: Objective, deadline: float | None, now: Callable[[], float], chunk: ChunkSize
+        self,
+        objective: Objective,
+        deadline: float | None,
+        now: Callable[[], float],
+        chunk: ChunkSize,
+        suggested: Tensor | None = None,
     ) -> None:
         self._objective, self._deadline, self._now, self._chunk = objective, deadline, now, chunk
         self._chunk_seconds = 0.0 if deadline is None else CHUNK_SHARE * max(deadline - now(), 0.0)
         self._last_call = (1, 0.0)
+        self.suggested = suggested
         self.evaluated = 0
         self.best: Tensor | None = None
         self.best_cost = float("inf")

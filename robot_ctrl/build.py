@@ -8,11 +8,11 @@ from typing import Any
 import torch
 
 from hardware.safety import SafetyFilter
+from models.actor_critic import ActorCritic
 from models.learned import LearnedModel
 from models.registry import model_class
 from models.state import StateSpec
 from models.threads import choose_threads
-from models.value import ValueEnsemble
 from planners.registry import planner_class
 from robot_ctrl.config import RunConfig, check_config, merge, parse_overrides, read_yaml
 from robot_ctrl.controller import Controller
@@ -82,7 +82,7 @@ def complete(config: RunConfig) -> RunConfig:
             "planner": _planner_settings(config.planner),
             "value": None
             if config.value is None
-            else check_settings(ValueEnsemble, config.value, "value", skip=("seed",)),
+            else check_settings(ActorCritic, config.value, "value", skip=("seed",)),
         }
     )
 
@@ -119,8 +119,8 @@ def make_model(config: RunConfig, task: Task) -> Any:
     return model
 
 
-def make_value(config: RunConfig, task: Task) -> ValueEnsemble | None:
-    """The terminal value of a run, not yet fitted, if its configuration asks for one."""
+def make_value(config: RunConfig, task: Task) -> ActorCritic | None:
+    """The policy and the value of a run, not yet fitted, if its configuration asks for them."""
     if config.value is None:
         return None
     if not isinstance(task.model_spec, StateSpec):
@@ -130,7 +130,7 @@ def make_value(config: RunConfig, task: Task) -> ValueEnsemble | None:
             "value: this task has another goal in each episode, which the value does not see; set value=null."
         )
     try:
-        value = ValueEnsemble(task.model_spec, seed=derive_seed(config.seed, "value"), **config.value)
+        value = ActorCritic(task.model_spec, seed=derive_seed(config.seed, "value"), **config.value)
     except ValueError as error:
         raise ConfigError(str(error)) from None
     return value.to(config.device)

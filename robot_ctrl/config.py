@@ -78,7 +78,8 @@ class RunConfig(BaseModel):
         task: the task's name and its settings.
         model: settings of the dynamics model.
         planner: the planner's name, its horizon, the risk measure, and the planner's own settings.
-        value: settings of the learned terminal value; None for plans that end at their horizon.
+        value: settings of the learned policy and its value, which suggest candidates and say what follows a plan; None
+            for plans that end at their horizon.
         learning: the model-based RL loop.
         robot: limits on top of the robot's own.
     """

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware.robot import Observation
+from models.actor_critic import ActorCritic
 from models.dynamics import Dynamics
-from models.value import ValueEnsemble
 from planners.plan import Plan
 from robot_ctrl.replanner import Replanner
 from robot_ctrl.task import Task
@@ -29,7 +29,8 @@ class Controller:
         planner: the planner's settings with its name, the horizon and the risk measure.
         replan_every: control periods that one plan is followed for, at most to its end; 0 follows it to its end.
         device: where tensors live.
-        value: what the future beyond a plan will cost; may be refitted between calls. None plans to the horizon only.
+        value: suggests candidates, and says what the future beyond a plan will cost; may be refitted between calls.
+            None plans to the horizon only.
 
     Attributes:
         value: as given.
@@ -51,7 +52,7 @@ class Controller:
         *,
         replan_every: int = 1,
         device: str = "cpu",
-        value: ValueEnsemble | None = None,
+        value: ActorCritic | None = None,
     ) -> None:
         self._replanner = Replanner(task, model, planner, now=task.robot.clock.now, device=device, value=value)
         self.value = value

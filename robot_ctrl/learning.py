@@ -16,10 +16,10 @@ from typing import Any, Protocol
 import torch
 
 from hardware.safety import SafetyFilter
+from models.actor_critic import ActorCritic
 from models.fitting import FitReport
 from models.learned import LearnedModel
 from models.transitions import Transitions
-from models.value import ValueEnsemble
 from planners.plan import Plan
 from robot_ctrl.config import RunConfig
 from robot_ctrl.controller import Controller
@@ -171,10 +171,15 @@ class Learner:
         self._train_cpu_seconds += time.process_time() - worked
         return report
 
-    def _fit_value(self, value: ValueEnsemble, data: Experience, generator: torch.Generator) -> None:
+    def _fit_value(self, value: ActorCritic, data: Experience, generator: torch.Generator) -> None:
         assert isinstance(data, Transitions)
         report = value.fit(data, step_costs(self._task, data), generator=generator)
-        logger.debug("value: explains %.3f of the variance of what was paid", report.explained)
+        logger.debug(
+            "value: error %.3f, critics disagree by %.3f, entropy %.2f",
+            report.error,
+            report.disagreement,
+            report.entropy,
+        )
 
     def _finish_episode(self, row: dict[str, Any]) -> None:
         self._rows.append(row)

@@ -9,14 +9,15 @@ import torch
 from numpy.typing import NDArray
 
 from hardware.robot import Observation
+from models.actor_critic import ActorCritic
 from models.dynamics import Dynamics
-from models.value import ValueEnsemble
 from planners.cost import WithTerminalValue
 from planners.ilqr import ILQR
 from planners.kl_lqr import KLConstrainedLQR
 from planners.objective import RolloutObjective
 from planners.plan import Plan
 from planners.planner import Horizon, Planner
+from planners.policy_rollout import imagined_actions
 from planners.proposal import Proposal
 from planners.registry import planner_class
 from robot_ctrl.risks import risk_measure
@@ -33,7 +34,8 @@ class Replanner:
         planner: the planner's settings with its name, the horizon and the risk measure.
         now: the loop's clock, for deadlines and the times of plans.
         device: where tensors live.
-        value: what the future beyond a plan will cost; may be refitted between plans. None plans to the horizon only.
+        value: suggests candidates, and says what the future beyond a plan will cost; may be refitted between plans.
+            None plans to the horizon only.
 
     Attributes:
         horizon: actions in a plan.
@@ -51,7 +53,7 @@ class Replanner:
         *,
         now: Callable[[], float],
         device: str = "cpu",
-        value: ValueEnsemble | None = None,
+        value: ActorCritic | None = None,
     ) -> None:
         settings = dict(planner)
         self._class = planner_class(settings.pop("name"))
@@ -110,24 +112,30 @@ class Replanner:
             self._tensor(state),
             seed=derive_seed(self._seed, "particles", self._planned),
         )
-        proposed = self._task.propose(self._tensor(state), self._goal, self.horizon)
-        if proposed is not None:
-            warm_start = self._tried_first(proposed.cpu().numpy(), warm_start, hold, start_time)
+        suggested = self._suggested(self._tensor(state))
+        if suggested is not None:
+            warm_start = self._with_suggested(suggested.cpu().numpy(), warm_start, hold, start_time)
         plan = self._planner.plan(objective, warm_start, deadline)
         self._planned += 1
         return replace(plan, start_time=start_time, computed_from=observation.sequence)
 
-    def _tried_first(
+    def _suggested(self, state: torch.Tensor) -> torch.Tensor | None:
+        """(K, H, nu) what a policy would do from a state (nx,); None where there is no policy."""
+        if self._value is not None and self._value.trained and self._value.proposals:
+            generator = torch.Generator(self._device).manual_seed(derive_seed(self._seed, "policy", self._planned))
+            return imagined_actions(self._model, self._value, state, self._value.proposals, self.horizon, generator)
+        proposed = self._task.propose(state, self._goal, self.horizon)
+        return None if proposed is None else proposed[None]
+
+    def _with_suggested(
         self, actions: NDArray[np.float32], warm_start: Plan | None, hold: NDArray[np.float32], start_time: float
     ) -> Plan:
-        """The warm start with actions (H, nu) before its elites, or a plan of these actions where there is none."""
+        """The warm start with actions (K, H, nu) to try, or a plan of the first of them where there is none."""
         if warm_start is None:
-            return Plan(start_time=start_time, dt=self._task.period, actions=actions, hold_action=hold)
+            warm_start = Plan(start_time=start_time, dt=self._task.period, actions=actions[0], hold_action=hold)
         kept = warm_start.proposal
-        if not isinstance(kept, Proposal):
-            return replace(warm_start, proposal=Proposal(warm_start.actions, actions[None]))
-        elites = actions[None] if kept.elites is None else np.concatenate([actions[None], kept.elites])
-        return replace(warm_start, proposal=Proposal(kept.mean, elites))
+        proposal = kept if isinstance(kept, Proposal) else Proposal(warm_start.actions)
+        return replace(warm_start, proposal=replace(proposal, suggested=actions))
 
     def _new_planner(self, hold: NDArray[np.float32]) -> Planner | ILQR | KLConstrainedLQR:
         generator = torch.Generator(self._device).manual_seed(derive_seed(self._seed, "planner"))

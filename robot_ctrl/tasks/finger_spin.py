@@ -32,7 +32,14 @@ class FingerSpin(Task):
         "env_steps": 25_000,
         "episodes": 50,
         "model": {"hidden": [200, 200], "refit_steps": 200},
-        "planner": {"horizon": 8, "beta": 0.5, "initial_std": 1.0, "execute": "best"},
+        "planner": {
+            "horizon": 5,
+            "population": 48,
+            "iterations": 2,
+            "beta": 0.5,
+            "initial_std": 1.0,
+            "execute": "best",
+        },
         "value": {},
         "learning": {"random_episodes": 2, "refit_every": 100},
     }

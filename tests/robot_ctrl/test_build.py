@@ -74,7 +74,7 @@ def test_another_planner_does_not_inherit_the_settings_of_the_task_s_own() -> No
     assert resolve("finger-spin", ["planner.name=icem", "planner.beta=1.0"]).planner["beta"] == 1.0
 
 
-def test_a_terminal_value_is_refused_where_it_cannot_see_what_costs_depend_on() -> None:
+def test_a_policy_and_its_value_are_refused_where_it_cannot_see_what_costs_depend_on() -> None:
     with pytest.raises(ConfigError, match="another goal in each episode"):
         make_parts(resolve("arm-reach", ["threads=1", "value={}"]))
     with pytest.raises(ConfigError, match=r"unknown.*'gamma'"):

@@ -5,7 +5,9 @@ from point_mass import PERIOD, PointMass, connected, drive
 from torch import Generator, Tensor
 
 from hardware.robot import Observation
+from models.actor_critic import ActorCritic
 from models.dynamics import Rollout
+from models.transitions import Transitions
 from robot_ctrl.controller import Controller
 from robot_ctrl.policies import BasePolicy
 
@@ -25,7 +27,7 @@ class DoubleIntegrator:
 
     def rollout(self, state: Tensor, actions: Tensor, *, generator: Generator | None = None) -> Rollout:
         self.seen.append(actions)
-        position, velocity = (column.expand(len(actions)) for column in state)
+        position, velocity = (column.expand(len(actions)) for column in state.unbind(-1))
         states = [torch.stack([position, velocity], -1)]
         for action in actions[..., 0].unbind(1):
             velocity = velocity + 2 * action * PERIOD
@@ -122,3 +124,22 @@ def test_plans_say_when_on_the_robots_clock_they_start(task: PointMass) -> None:
     starts = [plan.start_time for plan in controller.plans]
     end = task.robot.clock.now()
     assert starts == pytest.approx([end - (result.steps - step) * task.period for step in range(result.steps)])
+
+
+def test_what_the_policy_would_do_is_among_the_candidates(task: PointMass) -> None:
+    model = DoubleIntegrator()
+    value = ActorCritic(task.model_spec, hidden=(8,), critics=2, proposals=3, updates=0.1)
+    planner = {"name": "icem", "horizon": 10, "risk": "mean", "risk_parameter": None}
+    small = {"population": 8, "elites": 2, "iterations": 1}
+    controller = Controller(task, model, planner | small, value=value)
+    controller.act(task.robot.reset(0))
+    assert {len(actions) for actions in model.seen} == {9}
+    states = torch.randn(20, 2)
+    rows = Transitions(states, torch.zeros(20, 1), states, None, None, torch.zeros(20, dtype=torch.int64))
+    value.fit(rows, torch.ones(20), generator=Generator().manual_seed(0))
+    observation = task.robot.get_observation()
+    model.seen.clear()
+    controller.act(observation)
+    first = value.act(torch.tensor(task.state(observation), dtype=torch.float32)[None], noise=torch.zeros(1, 1))
+    assert len(model.seen[-1]) == 3 + 1 + 1 + 8
+    assert (model.seen[-1][:, 0] - first).abs().min() < 1e-6

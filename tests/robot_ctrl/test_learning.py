@@ -120,8 +120,8 @@ def test_a_learner_goes_on_from_the_last_checkpoint(tmp_path: Path) -> None:
     assert metrics_but_timing(tmp_path / "short") == metrics_but_timing(tmp_path / "long")
 
 
-def test_a_run_with_a_terminal_value_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
-    settings = ("value.hidden=[8]", "value.members=2", "value.round_steps=5", "learning.refit_every=5")
+def test_a_run_with_a_policy_and_its_value_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
+    settings = ("value.hidden=[8]", "value.critics=2", "value.updates=0.5", "learning.refit_every=5")
     learn(tmp_path / "long", *settings)
     learn(tmp_path / "without", "learning.refit_every=5")
     _, _, config = learn(tmp_path / "short", "episodes=2", *settings)
