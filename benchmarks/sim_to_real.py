@@ -84,12 +84,14 @@ def _trials(
 ) -> Iterator[dict[str, Any]]:
     run = folder / "run"
     shutil.copytree(trained, run, ignore=shutil.ignore_patterns("deployments"))
-    for phase, episodes in (("before", given.before), ("learning", LEARNING_EPISODES), ("after", given.after)):
-        deployment = RunFolder(run / "deployments" / phase)
-        if phase == "after":
-            shutil.copytree(run / "deployments" / "learning" / "checkpoints", deployment.path / "checkpoints")
-        stops = 0
-        while (done := len(deployment.read_metrics())) + stops < episodes:
+    for phase, name, episodes in (
+        ("before", "as simulated", given.before),
+        ("learning", "learned", LEARNING_EPISODES),
+        ("after", "learned", given.after),
+    ):
+        deployment = RunFolder(run / "deployments" / name)
+        earlier, stops = len(deployment.read_metrics()), 0
+        while (done := len(deployment.read_metrics()) - earlier) + stops < episodes:
             try:
                 deploy(
                     run,
@@ -97,8 +99,8 @@ def _trials(
                     episodes=episodes - stops - done,
                     learn=phase == "learning",
                     park=False,
-                    seed=seed * 1000 + len(phase),
-                    name=phase,
+                    seed=seed,
+                    name=name,
                     start_speed=MOVE_SPEED,
                     latch_folder=folder / f"{phase} {stops}",
                 )
@@ -106,7 +108,7 @@ def _trials(
                 stops += 1
                 print(f"seed {seed}, {phase}: stop {stops}: {error}", file=sys.stderr)
                 yield {"phase": phase, "final_distance": "", "success": 0, "plan_ms": "", "one_step_error": ""}
-        for row in deployment.read_metrics():
+        for row in deployment.read_metrics()[earlier:]:
             yield {
                 "phase": phase,
                 "final_distance": row["final_distance"],

@@ -47,6 +47,11 @@ def recorded_start(run: Path, number: int = 0) -> Observation:
     Args:
         run: has episodes.
         number: which; counted round and round.
+
+    Raises:
+        RunError: if it has none.
     """
     paths = sorted(RunFolder(run).episodes.glob("episode_?????.mcap"))
+    if not paths:
+        raise RunError(f"{run} has no recorded episode to begin like; restore its folder episodes, or train it again.")
     return read_episode(paths[number % len(paths)]).observations[0]
