@@ -96,8 +96,10 @@ def _servo(bus: SerialBus, joint: JointDescription, servo: int, identity: Identi
         yield Finding("wrong", what, f"is an {found}; the robot's file says {table.name}: correct 'model'")
         return
     try:
-        yield Finding(*_health(bus, servo, what, identity))
         low, high = reach(joint, {end: bus.read_count(servo, end) for end in _LIMITS})
+        position = joint.joint_position(bus.read(servo, "present_position"))
+        stands = f"{position:+.3f} rad of [{low:.2f}, {high:.2f}]"
+        yield Finding(*_health(bus, servo, what, identity, stands))
         wanted_low, wanted_high = joint.limits.position
         if low > wanted_low + _SLACK or high < wanted_high - _SLACK:
             yield Finding(
@@ -110,7 +112,7 @@ def _servo(bus: SerialBus, joint: JointDescription, servo: int, identity: Identi
         yield Finding("wrong", what, str(error))
 
 
-def _health(bus: SerialBus, servo: int, what: str, identity: Identity) -> tuple[Verdict, str, str]:
+def _health(bus: SerialBus, servo: int, what: str, identity: Identity, stands: str) -> tuple[Verdict, str, str]:
     lowest, highest = bus.read(servo, "min_voltage_limit"), bus.read(servo, "max_voltage_limit")
     voltage, temperature = bus.read(servo, "present_input_voltage"), bus.read(servo, "present_temperature")
     hottest = bus.read(servo, "temperature_limit")
@@ -118,7 +120,7 @@ def _health(bus: SerialBus, servo: int, what: str, identity: Identity) -> tuple[
     error = bus.read_count(servo, "hardware_error_status")
     state = (
         f"{bus.tables[servo].name}, firmware {identity.firmware}, {voltage:.1f} V, {temperature:.0f} °C of "
-        f"{hottest:.0f}, {bus.read(servo, 'present_position'):+.3f} rad, {torque}"
+        f"{hottest:.0f}, {stands}, {torque}"
     )
     if error:
         return "wrong", what, f"{state}: {bus.tables[servo].error_text(error)}; remove the cause, then reset the fault"

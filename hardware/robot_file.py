@@ -432,7 +432,13 @@ def _in(folder: Path, name: str) -> str:
 
 def _explain(error: ValidationError, path: Path) -> str:
     lines = []
-    for problem in error.errors():
+    problems = error.errors()
+    for problem in problems:
+        depth = len(problem["loc"])
+        if problem["type"] == "too_short" and any(
+            len(other["loc"]) > depth and other["loc"][:depth] == problem["loc"] for other in problems
+        ):
+            continue
         key = ".".join(str(part) for part in problem["loc"]) or "the file"
         lines.append(f"{path}: {key}: {_what_would_be_right(problem)}")
     return "\n".join(lines)

@@ -208,9 +208,7 @@ class ServoArm:
         """
         with self._lock, self._connection() as bus:
             if self._fault is not None:
-                raise StoppedError(
-                    f"{self._spec.name} was stopped: {self._fault}. Remove the cause, then run 'robot-ctrl reset-fault'"
-                )
+                raise StoppedError(f"{self._spec.name} was stopped: {self._fault}")
             command = self._checked(action)
             self._check_watchdog()
             time = self._clock.now()
@@ -349,8 +347,8 @@ class ServoArm:
         self._readings.check_watchdog()
         if problems := self._readings.problems():
             raise ServoFaultError(
-                f"{self._spec.name} heard nothing for {pause:.3f} s: {'; '.join(problems)}. Find what held the program "
-                f"up, then run 'robot-ctrl reset-fault'"
+                f"{self._spec.name} heard nothing for {pause:.3f} s: {'; '.join(problems)}. "
+                f"Find what held the program up"
             )
 
     def _brake(self, bus: SerialBus) -> None:

@@ -18,7 +18,7 @@ TOP_SPEED = 12.0
 JUMP = 1.0
 """How much further than TOP_SPEED allows an angle may change between two readings, rad; beyond is no motion."""
 
-REMEDY = "relieve the arm, let it cool down, look at its supply and cables; then run 'robot-ctrl reset-fault'"
+REMEDY = "relieve the arm, let it cool down, look at its supply and cables"
 """What to do about a servo that is in trouble."""
 
 MOTION = ("present_position", "present_velocity")

@@ -40,7 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _failed(status: int, message: str, error: BaseException) -> int:
     """Say what went wrong, with the remedies noted on the way up; returns the exit status."""
-    print(" ".join([f"robot-ctrl: {message}", *getattr(error, "__notes__", ())]), file=sys.stderr)
+    notes = getattr(error, "__notes__", ())
+    end = "." if notes and not message.endswith((".", "?")) else ""
+    print(" ".join([f"robot-ctrl: {message}{end}", *notes]), file=sys.stderr)
     return status
 
 
@@ -51,6 +53,8 @@ def _explained(error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}the disk is full. Free some space, or put run_dir on another disk."
+    if isinstance(error, FileNotFoundError) and error.filename:
+        return f"there is no {error.filename}. Check the path."
     return str(error)
 
 

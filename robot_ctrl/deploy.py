@@ -31,7 +31,7 @@ from robot_ctrl.goals.goal_image_task import GoalImageTask
 from robot_ctrl.goals.robot_camera import cameras_for
 from robot_ctrl.realtime.control_process import ControlSettings, EpisodeTiming, GoTo, RunEpisode
 from robot_ctrl.realtime.display import Display
-from robot_ctrl.realtime.driving import MOVE_SECONDS, refuse_while_latched
+from robot_ctrl.realtime.driving import MOVE_SECONDS, refuse_while_latched, what_stopped
 from robot_ctrl.realtime.exploration import Caution
 from robot_ctrl.realtime.learner_process import (
     LearnerChannels,
@@ -229,8 +229,8 @@ class _Deployment:
             except StoppedByFault as fault:
                 self._note_unfinished()
                 raise DeploymentStopped(
-                    f"{self._robot.name} was stopped: {fault}. Remove the cause, `robot-ctrl reset-fault "
-                    f"{self._robot.name}`, then deploy again: it goes on with the next episode."
+                    f"{what_stopped(supervisor, self._robot.name, fault)} Then deploy again: it goes on with the next "
+                    f"episode."
                 ) from None
             except StoppedOnRequest as request:
                 self._stop_on_request(supervisor, park=park)

@@ -27,7 +27,8 @@ def doctor(robot: str, port: str | None = None) -> int:
         print(f"{_MARKS[finding.verdict]} {finding.what}: {finding.detail}", flush=True)
         findings.append(finding)
     wrong = sum(finding.verdict == "wrong" for finding in findings)
-    print(f"\n{description.name}: {f'{wrong} things are wrong' if wrong else 'nothing is wrong'}.")
+    verdict = {0: "nothing is wrong", 1: "one thing is wrong"}.get(wrong, f"{wrong} things are wrong")
+    print(f"\n{description.name}: {verdict}.")
     return 1 if wrong else 0
 
 

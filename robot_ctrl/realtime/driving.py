@@ -21,10 +21,22 @@ def refuse_while_latched(robot: str, folder: Path | None = None) -> None:
     """
     fault = FaultLatch(robot, folder).read()
     if fault is not None:
-        raise StoppedError(
-            f"{robot} was stopped ({fault.since}): {fault.reason}. Remove the cause, then "
-            f"`robot-ctrl reset-fault {robot}`."
-        )
+        raise StoppedError(_latched(robot, f"was stopped ({fault.since})", fault.reason))
+
+
+def what_stopped(supervisor: Supervisor, robot: str, fault: StoppedByFault) -> str:
+    """What to tell a person, with the remedy; a robot that could not even be connected has nothing to reset."""
+    if supervisor.has_latched:
+        return _latched(robot, "was stopped", str(fault))
+    return f"{robot}: {_without_name(robot, str(fault))}."
+
+
+def _latched(robot: str, what: str, reason: str) -> str:
+    return f"{robot} {what}: {_without_name(robot, reason)}. Remove the cause, then `robot-ctrl reset-fault {robot}`."
+
+
+def _without_name(robot: str, reason: str) -> str:
+    return reason.removeprefix(f"{robot}: ").removeprefix(f"{robot} was stopped: ").rstrip(".")
 
 
 @contextmanager
@@ -38,9 +50,7 @@ def ending_at_rest(supervisor: Supervisor, robot: str) -> Iterator[None]:
     try:
         yield
     except StoppedByFault as fault:
-        raise StoppedError(
-            f"{robot} was stopped: {fault}. Remove the cause, then `robot-ctrl reset-fault {robot}`."
-        ) from None
+        raise StoppedError(what_stopped(supervisor, robot, fault)) from None
     except StoppedOnRequest as request:
         supervisor.come_to_rest("asked to stop")
         raise Interrupted(request.number) from None

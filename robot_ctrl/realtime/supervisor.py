@@ -123,6 +123,11 @@ class Supervisor:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
+    @property
+    def has_latched(self) -> bool:
+        """Whether a fault is latched for the robot, which must be reset before it moves again."""
+        return FaultLatch(self._settings.source.name, self._settings.latch).read() is not None
+
     def mailbox(self, name: str) -> Mailbox:
         """The slot of that name, made when it is first asked for."""
         return self.mailboxes.setdefault(name, Mailbox(self.context, SLOT_BYTES))

@@ -1,3 +1,4 @@
+import re
 from typing import Any
 
 import pytest
@@ -31,6 +32,7 @@ def test_a_sound_arm_has_nothing_wrong(name: str) -> None:
     servos = [finding for finding in findings if "(servo " in finding.what]
     assert len(servos) == sum(len(joint.servo_ids) for joint in load_description(name).joints)
     assert all("torque off" in finding.detail and "V, " in finding.detail for finding in servos)
+    assert all(re.search(r"[+-]\d\.\d{3} rad of \[-?\d\.\d\d, \d\.\d\d\]", finding.detail) for finding in servos)
 
 
 @pytest.mark.parametrize(("name", "codec"), [("so101", feetech), ("koch", dynamixel)])

@@ -62,6 +62,14 @@ def test_packaged_robots_can_be_made_and_read_while_disconnected(name: str) -> N
     assert all(joint.jerk is not None for joint in robot.spec.joints)
 
 
+def test_a_misspelt_key_is_all_that_is_complained_about(tmp_path: Path) -> None:
+    limits = tree_of("so101")["joints"][0]["limits"]
+    path = written(tmp_path, joints__0__limits={**limits, "velocty": limits["velocity"]})
+    with pytest.raises(RobotFileError) as refusal:
+        load_description(str(path))
+    assert str(refusal.value) == f"{path}: joints.0.limits.velocty: there is no such key; check its spelling"
+
+
 def test_a_viperx_has_shadow_servos() -> None:
     shoulder = load_description("viperx").joints[1]
     assert shoulder.servo_ids == (2, 3)

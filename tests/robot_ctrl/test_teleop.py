@@ -94,6 +94,12 @@ def test_a_latched_fault_keeps_the_arm_from_being_driven(drive: Any, tmp_path: P
         park(arm, latch_folder=tmp_path) if drive is park else drive(arm, tmp_path)
 
 
+def test_an_arm_that_cannot_be_connected_has_no_fault_to_reset(tmp_path: Path) -> None:
+    with pytest.raises(StoppedError, match=r"so101: there is no port /dev/nowhere") as refusal:
+        park("so101", "/dev/nowhere", latch_folder=tmp_path)
+    assert "reset-fault" not in str(refusal.value)
+
+
 def test_a_robot_without_a_park_pose_says_so(tmp_path: Path) -> None:
     class Poseless(SimulatedArm):
         @property
