@@ -39,11 +39,20 @@ class JointSpec:
 
 @dataclass(frozen=True)
 class CameraSpec:
-    """A camera: its name and the size of its pictures in pixels."""
+    """A camera.
+
+    Attributes:
+        name: its name.
+        width: of its pictures, pixels.
+        height: of its pictures, pixels.
+        supersampling: how many times as large simulated pictures are drawn before they are averaged, both ways. A
+            lens and a sensor average too; without it edges jump by whole pixels.
+    """
 
     name: str
     width: int
     height: int
+    supersampling: int = 1
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hardware.clock import Clock, VirtualClock
 from hardware.errors import CommandRefusedError, NotConnectedError, StoppedError
 from hardware.rendering import ModelRenderer
-from hardware.robot import Array, Observation, RobotSpec, SentAction
+from hardware.robot import Array, CameraSpec, Observation, RobotSpec, SentAction
 
 logger = logging.getLogger(__name__)
 
@@ -84,9 +84,14 @@ class Simulation(ABC):
         images = {}
         for camera in self._spec.cameras:
             start[camera.name] = self.clock.now()
-            images[camera.name] = self._picture(camera.name, camera.width, camera.height, fast=True)
+            images[camera.name] = self._observed(camera)
             end[camera.name] = self.clock.now()
         return Observation(sequence, values, images, start, end)
+
+    def _observed(self, camera: CameraSpec) -> NDArray[np.uint8]:
+        times = camera.supersampling
+        drawn = self._picture(camera.name, times * camera.width, times * camera.height, fast=True)
+        return drawn if times == 1 else _averaged(drawn, times)
 
     def send_action(self, action: Array) -> SentAction:
         """Send one command, (nu,) in command units, and advance robot and clock by one control period.
@@ -177,3 +182,10 @@ class Simulation(ABC):
     def _require_connection(self) -> None:
         if not self._connected:
             raise NotConnectedError(f"{self._spec.name} is not connected; call connect() first")
+
+
+def _averaged(picture: NDArray[np.uint8], times: int) -> NDArray[np.uint8]:
+    """A picture (h, w, 3) made smaller by a whole number, each pixel the mean of those it stands for."""
+    height, width, channels = picture.shape
+    tiles = picture.reshape(height // times, times, width // times, times, channels)
+    return (tiles.sum(axis=(1, 3), dtype=np.uint32) // times**2).astype(np.uint8)

@@ -245,6 +245,20 @@ def test_real_time_waits_for_the_period() -> None:
     assert clock.now() - start >= 3 / 50
 
 
+def test_supersampled_pictures_are_averages_of_larger_ones() -> None:
+    large, small = CameraSpec("side", 120, 90), CameraSpec("side", 40, 30, supersampling=3)
+    pictures = []
+    for camera in (large, small):
+        robot = make_arm(cameras=[camera])
+        pictures.append(robot.get_observation().images["side"])
+        robot.disconnect()
+    whole, averaged = pictures
+    assert averaged.shape == (30, 40, 3)
+    expected = [[whole[3 * v : 3 * v + 3, 3 * u : 3 * u + 3].mean((0, 1)) for u in range(40)] for v in range(30)]
+    assert np.abs(averaged - np.array(expected)).max() < 1.0
+    assert whole.std() > 0
+
+
 def test_cameras_put_pictures_into_observations() -> None:
     robot = make_arm(cameras=[CameraSpec("side", 40, 30)])
     observation = robot.get_observation()
