@@ -29,7 +29,7 @@ class FingerSpin(Task):
     """Keep a hinged body spinning by flicking it (dm_control finger-spin, reward known)."""
 
     defaults: ClassVar[dict[str, Any]] = {
-        "env_steps": 25_000,
+        "env_steps": 50_000,
         "episodes": 50,
         "model": {"hidden": [200, 200], "refit_steps": 200},
         "planner": {
