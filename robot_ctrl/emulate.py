@@ -16,7 +16,10 @@ from robot_ctrl.errors import Interrupted, UserError
 
 _PERIOD = 0.5
 _CHUNK = 4096
-_HELP = "Type a fault, such as 'overload elbow_flex' or 'stuck-joint gripper @2 +5'; 'clear NAME'; 'faults'; 'quit'."
+_HELP = (
+    "Type a fault, such as 'overload elbow_flex' or 'stuck-joint gripper @2 +5'; 'clear NAME'; 'faults'; "
+    "'move JOINT RAD' to take a joint by hand, 'let go'; 'quit'."
+)
 
 
 def emulate_command(
@@ -144,6 +147,13 @@ def _obeyed(emulator: Emulator, line: str) -> str:
         if word == "clear":
             emulator.clear(rest.strip())
             return f"{rest.strip()} is over"
+        if word == "move":
+            joint, _, position = rest.strip().partition(" ")
+            emulator.move(joint, _radians(position))
+            return f"a hand moves {joint} to {position.strip()} rad and holds it"
+        if line == "let go":
+            emulator.let_go()
+            return "the hand has let go"
         if word == "faults":
             return "\n".join(f"  {name:18} {text}" for name, text in FAULTS.items())
         fault = Fault.parse(line)
@@ -151,6 +161,13 @@ def _obeyed(emulator: Emulator, line: str) -> str:
     except ValueError as error:
         return f"{error}. {_HELP}"
     return f"{fault.name}: {FAULTS[fault.name]}"
+
+
+def _radians(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{text.strip()!r} is no angle in rad") from None
 
 
 def _picture(status: ArmStatus) -> str:

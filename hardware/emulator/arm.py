@@ -170,6 +170,20 @@ class EmulatedArm:
         self.advance(now)
         self.faults.clear(name, now)
 
+    def move(self, joint_and_position: tuple[str, float], now: float) -> None:
+        """A hand moves a joint, slowly, to a position, rad, and holds it there.
+
+        Raises:
+            ValueError: if there is no such joint, or the position is not finite.
+        """
+        self.advance(now)
+        self.plant.move(*joint_and_position)
+
+    def let_go(self, now: float) -> None:
+        """The hand lets go of every joint."""
+        self.advance(now)
+        self.plant.let_go()
+
     def status(self, now: float) -> ArmStatus:
         """The truth about the arm."""
         self.advance(now)

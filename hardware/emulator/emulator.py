@@ -71,6 +71,23 @@ class Emulator:
         """
         self._order("clear", name)
 
+    def move(self, joint: str, position: float) -> None:
+        """Take a joint by hand, move it slowly to a position, rad, and hold it there; stronger than its servo.
+
+        Raises:
+            ValueError: if there is no such joint, or the position is not finite.
+            EmulatorError: if the emulator has ended.
+        """
+        self._order("move", (joint, position))
+
+    def let_go(self) -> None:
+        """Let go of every joint.
+
+        Raises:
+            EmulatorError: if the emulator has ended.
+        """
+        self._order("let_go", None)
+
     def status(self) -> ArmStatus:
         """The truth about the arm, which its bus may hide.
 

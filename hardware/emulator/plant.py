@@ -19,6 +19,8 @@ _AT_REST = 5e-3
 _TO_SLEEP = 1.0
 _ASLEEP_STEPS = 10
 _PAYLOAD_RADIUS = 0.012
+_HAND_SPEED = 1.0
+_HAND_RATE = 30.0
 
 
 class Plant:
@@ -68,6 +70,7 @@ class Plant:
         self._backlash = np.zeros(len(joints))
         self._servos: list[tuple[int, EmulatedServo]] = []
         self._rest = 0.0
+        self._held: dict[int, float] = {}
 
     @property
     def step_time(self) -> float:
@@ -116,13 +119,35 @@ class Plant:
         self.model.dof_frictionloss[dof] = _BLOCKED if blocked else self._friction[dof]
         self.model.dof_damping[dof] = _BLOCKED if blocked else self._viscous[dof]
 
+    def move(self, joint: str, position: float) -> None:
+        """A person's hand, stronger than any servo, moves a joint slowly and holds it there.
+
+        Args:
+            joint: its name.
+            position: rad; the joint's own ends stop the hand.
+
+        Raises:
+            ValueError: if there is no such joint, or the position is not finite.
+        """
+        if joint not in self._names:
+            raise ValueError(unknown("joint", joint, self._names))
+        if not np.isfinite(position):
+            raise ValueError(f"{joint} cannot be moved to {position} rad; give a finite number")
+        limits = self.model.joint(joint).range if self.model.joint(joint).limited else (-np.inf, np.inf)
+        self._held[self._names.index(joint)] = float(np.clip(position, *limits))
+
+    def let_go(self) -> None:
+        """The hand lets go of every joint."""
+        self._held.clear()
+
     def advance(self, until: float) -> None:
         """Compute the physics up to a time on the clock, in whole steps.
 
         A body that has been at rest without torque for a second stays as it is, which costs next to nothing.
         """
         while True:
-            asleep = self._rest > _TO_SLEEP and not any(servo.torque_on for _, servo in self._servos)
+            moved = self._held or any(servo.torque_on for _, servo in self._servos)
+            asleep = self._rest > _TO_SLEEP and not moved
             step = self.step_time * (_ASLEEP_STEPS if asleep else 1)
             if self.time + step > until + 1e-9:
                 return
@@ -148,6 +173,9 @@ class Plant:
             return
         self._pass_through_gears(torques, outputs, step)
         self.data.qfrc_applied[self._velocity_at] = torques
+        for index, wanted in self._held.items():
+            speed = np.clip(_HAND_RATE * (wanted - positions[index]), -_HAND_SPEED, _HAND_SPEED)
+            self.data.qvel[self._velocity_at[index]] = speed
         mujoco.mj_step(self.model, self.data)
         moving = max(map(abs, velocities)) > _AT_REST or any(torques)
         self._rest = 0.0 if moving else self._rest + step

@@ -44,7 +44,9 @@ def start(tmp_path):
 
 def test_it_prints_its_port_takes_faults_and_ends_with_ctrl_c(start):
     process, link = start("faults=['stuck-joint:gripper'], payload=0.2, friction=1.3, delay=0.015, noise=0.002")
-    process.stdin.write("overload elbow_flex\nnonsense\nclear stuck-joint\nfaults\n")
+    process.stdin.write(
+        "overload elbow_flex\nnonsense\nmove gripper 0.5\nmove gripper far\nlet go\nclear stuck-joint\nfaults\n"
+    )
     process.stdin.flush()
     with serial.Serial(str(link), 1_000_000, timeout=0.5) as port:
         port.write(feetech.ping(1))
@@ -64,6 +66,9 @@ def test_it_prints_its_port_takes_faults_and_ends_with_ctrl_c(start):
     assert "there is no fault 'nonsense'" in output
     assert "stuck-joint is over" in output
     assert "brown-out" in output
+    assert "a hand moves gripper to 0.5 rad and holds it" in output
+    assert "'far' is no angle in rad" in output
+    assert "the hand has let go" in output
     assert not link.exists()
 
 

@@ -55,6 +55,20 @@ def test_a_step_of_half_a_radian_settles_in_a_servos_time():
     assert 2.5 < speed < 4.9
 
 
+def test_a_hand_moves_a_joint_as_far_as_it_goes_and_wins_over_its_servo():
+    bench = holding()
+    bench.arm.move(("wrist_flex", 9.0), bench.clock.now())
+    bench.arm.move(("shoulder_pan", 0.3), bench.clock.now())
+    positions = bench.wait(1.6).position
+    assert positions[JOINTS.index("wrist_flex")] == pytest.approx(1.658, abs=0.01)
+    assert positions[JOINTS.index("shoulder_pan")] == pytest.approx(0.3, abs=0.01)
+    bench.arm.let_go(bench.clock.now())
+    assert bench.wait(0.6).position[JOINTS.index("shoulder_pan")] == pytest.approx(0.0, abs=0.02)
+    for joint, position in (("elbow", 0.0), ("elbow_flex", float("nan"))):
+        with pytest.raises(ValueError, match=r"joint 'elbow'|finite"):
+            bench.arm.move((joint, position), bench.clock.now())
+
+
 def test_without_differences_the_arm_moves_as_its_simulation():
     bench = holding(backlash=0.0, resistance=0.0)
     robot = MujocoRobot(MODEL, control_rate=100.0, keyframe="ready")
