@@ -98,7 +98,7 @@ def starve(seconds: float) -> Callable[[Rig], None]:
     """The computer does something else for a while."""
 
     def strike(rig: Rig) -> None:
-        rig.clock.advance(seconds)
+        rig.clock.sleep_until(rig.clock.now() + seconds)
 
     return strike
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hardware.clock import VirtualClock
+from hardware.clock import Clock, VirtualClock
 from hardware.emulator import PlantOptions, emulate_in_memory
 from hardware.emulator.faults import Fault
 from hardware.robot_file import RobotDescription, load_description
@@ -63,7 +63,7 @@ class Outcome:
 
 @dataclass
 class Rig:
-    """Everything but the processes. ``each`` is called before every tick, ``plan`` makes the plans."""
+    """Everything but the processes; ``plan`` makes the plans."""
 
     folder: Path
     plant: PlantOptions = field(default_factory=PlantOptions)
@@ -72,12 +72,11 @@ class Rig:
     ring_bytes: int = 1 << 20
 
     def __post_init__(self) -> None:
-        self.clock = VirtualClock(100.0)
+        self.clock = self.make_clock()
         description = self.description.model_copy(update={"control_rate": RATE, "safe_policy": self.policy})
         names = [joint.name for joint in description.joints]
         plant = replace(self.plant, start=dict(zip(names, READY.tolist(), strict=True)))
-        self.port: Any = emulate_in_memory(description, self.clock, plant=plant)
-        self.source = DescribedArm(description, self.port)
+        self.source = self.emulated(description, plant)
         self.robot = self.source.open(self.clock)
         self.robot.connect()
         self.channels = ControlChannels(
@@ -111,6 +110,16 @@ class Rig:
         self._stopped_at = np.inf
         self.speeds: list[tuple[float, float]] = []
         self.commands: list[tuple[float, np.ndarray]] = []
+
+    def make_clock(self) -> Clock:
+        return VirtualClock(100.0)
+
+    def emulated(self, description: RobotDescription, plant: PlantOptions) -> DescribedArm:
+        self.port: Any = emulate_in_memory(description, self.clock, plant=plant)
+        return DescribedArm(description, self.port)
+
+    def torque_on(self) -> tuple[bool, ...]:
+        return tuple(self.port.arm.status(self.clock.now()).torque_on)
 
     def beat(self) -> None:
         self.channels.supervisor.beat(self.clock.now())
@@ -185,7 +194,7 @@ class Rig:
             stopped=stopped,
             seconds=still,
             message=self.control.fault or self.server.status.trouble or "",
-            torque_on=tuple(self.port.arm.status(self.clock.now()).torque_on),
+            torque_on=self.torque_on(),
             moved=moved,
             episode=episode,
             unrecorded=max(0.0, since + (still or 0.0) - last),
