@@ -71,6 +71,22 @@ def test_a_run_may_be_killed_again_and_again(undisturbed: Path, tmp_path: Path) 
     assert attempts == [f"episode_00001.unfinished-{number}.mcap" for number in (1, 2, 3)]
 
 
+@pytest.mark.parametrize("moment", ["in a planned episode", "in a later fit"])
+def test_after_kill_9_a_policy_and_its_value_go_on_as_if_nothing_had_happened(moment: str, tmp_path: Path) -> None:
+    settings = ("value.hidden=[8]", "value.critics=2", "value.updates=0.5", "learning.refit_every=5")
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    assert start(whole, *settings).status == 0
+    assert start(run, *settings, before=MOMENTS[moment]).status == -signal.SIGKILL
+    ended = command("resume", str(run))
+    assert ended.status == 0, ended.text
+    assert_as_if_nothing_had_happened(run, whole)
+    learned, expected = (
+        torch.load(folder / "checkpoints" / "episode_00003.pt", weights_only=True)["value"]["parts"]["critics"]
+        for folder in (run, whole)
+    )
+    assert all(torch.equal(learned[name], expected[name]) for name in expected)
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_closes_the_episode_and_says_how_to_go_on(
     number: int, status: int, undisturbed: Path, tmp_path: Path
