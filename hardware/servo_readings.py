@@ -5,7 +5,7 @@ import numpy as np
 from hardware.clock import Clock
 from hardware.errors import BusError
 from hardware.robot import Array
-from hardware.robot_file import RobotDescription
+from hardware.robot_file import JointDescription, RobotDescription
 from hardware.serial_bus import SerialBus
 from hardware.wire.registers import ControlTable
 
@@ -34,7 +34,19 @@ _EVIDENCE = {
 
 def effort_register(table: ControlTable) -> str:
     """The register that says how hard a servo works, beside those of MOTION: A, or the share of its full torque."""
-    return "present_current" if "goal_current" in table.registers else "present_load"
+    return "present_current" if measures_current(table) else "present_load"
+
+
+def full_effort(joint: JointDescription) -> float:
+    """The effort of a joint whose servos give all that they may, in the unit that they measure it in."""
+    table = joint.table
+    each = table["current_limit"].value(table["current_limit"].initial) if measures_current(table) else 1.0
+    return each * joint.torque_limit * len(joint.servo_ids)
+
+
+def measures_current(table: ControlTable) -> bool:
+    """Whether a servo's effort is a current, A; otherwise it is a share of its full torque."""
+    return "goal_current" in table.registers
 
 
 def hardware_error(bus: SerialBus, servo: int) -> str:

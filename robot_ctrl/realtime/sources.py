@@ -11,6 +11,7 @@ from hardware.monitor import Monitor
 from hardware.robot import Array, CameraSpec, Robot, RobotSpec
 from hardware.robot_file import CameraDescription, RobotDescription, load_description, make_robot, make_twin
 from hardware.safety import SafetyFilter
+from hardware.servo_readings import full_effort
 
 if TYPE_CHECKING:
     from hardware.camera import Camera
@@ -20,6 +21,9 @@ SafePolicy = Literal["hold", "park", "torque_off"]
 
 TRACKING_ERROR, TRACKING_TIME = 0.25, 0.4
 """rad that a joint may be from its command, and s for which it may: a joint that is stuck or blocked is neither."""
+
+STRAINED, STRAINED_TIME = 0.95, 0.7
+"""Share of a servo's full effort, and s for which it may give more: a joint that presses against something."""
 
 HOTTEST = 65.0
 """°C; bus servos give up at 70 °C."""
@@ -160,11 +164,20 @@ class DescribedArm:
         self, robot: Robot, clock: Clock, bounds: Bounds | None = None, trust: Callable[[], float] = lambda: 1.0
     ) -> SafetyFilter:
         """The filter with the limits of its file, the collision checks of its twin, and a monitor."""
-        spec = robot.spec
+        spec, joints = robot.spec, self.description.joints
+        on_a_bus = self.description.driver != "franka"
+        monitor = Monitor(
+            spec,
+            tracking_error=TRACKING_ERROR,
+            tracking_time=TRACKING_TIME,
+            effort=[STRAINED * full_effort(joint) for joint in joints] if on_a_bus else None,
+            effort_time=STRAINED_TIME,
+            temperature=HOTTEST,
+        )
         return SafetyFilter(
             spec,
             twin=make_twin(self.description),
-            monitor=Monitor(spec, tracking_error=TRACKING_ERROR, tracking_time=TRACKING_TIME, temperature=HOTTEST),
+            monitor=monitor,
             exploration=None if bounds is None else Exploration(bounds.low, bounds.high, bounds.speed, trust),
             max_age=OLDEST,
             largest_jump=LARGEST_JUMP,
