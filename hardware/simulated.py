@@ -188,4 +188,5 @@ def _averaged(picture: NDArray[np.uint8], times: int) -> NDArray[np.uint8]:
     """A picture (h, w, 3) made smaller by a whole number, each pixel the mean of those it stands for."""
     height, width, channels = picture.shape
     tiles = picture.reshape(height // times, times, width // times, times, channels)
-    return (tiles.sum(axis=(1, 3), dtype=np.uint32) // times**2).astype(np.uint8)
+    averaged: NDArray[np.uint8] = (tiles.sum(axis=(1, 3), dtype=np.uint32) // times**2).astype(np.uint8)
+    return averaged

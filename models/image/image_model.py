@@ -56,7 +56,7 @@ class ImageModel(ABC):
         holdout_fraction: float,
         mixed_precision: bool,
         seed: int,
-        posture_steps: int = 2500,
+        posture_steps: int = 5000,
     ) -> None:
         """Build the untrained model.
 

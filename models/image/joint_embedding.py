@@ -49,7 +49,7 @@ class JointEmbedding(ImageModel):
         far_steps: int = 1500,
         distance_steps: int = 3000,
         policy_steps: int = 2000,
-        posture_steps: int = 2500,
+        posture_steps: int = 5000,
         holdout_fraction: float = 0.05,
         mixed_precision: bool = True,
         precision: Precision = "fp32",

@@ -4,12 +4,16 @@ from dataclasses import replace
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.nn import functional
 
 from models.image.encoders import ImageEncoder
 from models.image.frames import FrameSequences, ImageSpec
 
 WIDTHS = (32, 64, 128)
 """Channels of the convolutions, see ``ImageEncoder``."""
+
+_SHIFT, _PARTS = 2, 8
+"""Pixels by which pictures are shifted at most while the network learns, and how many shifts there are in a batch."""
 
 
 class Posture(nn.Module):
@@ -53,6 +57,10 @@ def fit_posture(
 ) -> None:
     """Learn from frames and what was measured with them.
 
+    Pictures are shifted at random, so that the network learns to see the robot in its surroundings, not pixels by
+    heart (Kostrikov et al. 2020, arXiv:2004.13649). The loss is the mean logarithm of the squared errors: what a still
+    picture shows well counts more than what it cannot show, such as velocities.
+
     Args:
         posture: what to train.
         data: frames with proprioception.
@@ -69,12 +77,21 @@ def fit_posture(
     posture.train()
     for _ in range(steps):
         picked = rows[torch.randint(len(rows), (batch,), generator=generator)].to(data.frames.device)
-        frames, measured = data.frames[picked].to(device), data.proprioception[picked].to(device)
+        frames, measured = _shifted(data.frames[picked].to(device), generator), data.proprioception[picked].to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=mixed_precision):
             guessed = posture(frames)
-        loss = ((guessed - measured) / posture.std).square().mean()
+        loss = ((guessed - measured) / posture.std).square().mean(0).clamp(min=1e-6).log().mean()
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         optimizer.step()
         schedule.step()
     posture.eval()
+
+
+def _shifted(frames: Tensor, generator: Generator) -> Tensor:
+    """Frames (B, C, H, W), parts of them shifted by some pixels each; their edges are repeated."""
+    height, width = frames.shape[-2:]
+    padded = functional.pad(frames.float(), (_SHIFT,) * 4, mode="replicate").to(frames.dtype)
+    rows, columns = torch.randint(2 * _SHIFT + 1, (2, _PARTS), generator=generator).tolist()
+    parts = zip(padded.chunk(_PARTS), rows, columns, strict=False)
+    return torch.cat([part[..., row : row + height, column : column + width] for part, row, column in parts])

@@ -62,7 +62,7 @@ class ArmGoalImage(GoalImageTask):
             last_step_only: cost only the last state of a plan.
             proposals: whether plans start from what the model's policy would do.
         """
-        camera = CameraSpec(CAMERA, picture_size, picture_size)
+        camera = CameraSpec(CAMERA, picture_size, picture_size, supersampling=3)
         self._goal_pose = np.zeros(0)
         self.robot = reaching_arm(_ARM, control_rate=control_rate, cameras=[camera], on_reset=self._draw)
         self._twin = reaching_arm(_ARM, control_rate=control_rate, cameras=[camera])
@@ -78,6 +78,7 @@ class ArmGoalImage(GoalImageTask):
             picture_size,
             picture_size,
             action_size=joints,
+            colour=True,
             proprioception=tuple((name, joints) for name in ("joint_position", "joint_velocity", "command"))
             if proprioception
             else (),
