@@ -39,12 +39,11 @@ class PlanarImage(GoalImageTask):
 
     models: ClassVar[tuple[str, ...]] = ("e2c", "joint-embedding", "latent-state-space")
     defaults: ClassVar[dict[str, Any]] = {
-        "episodes": 203,
-        "model": {"latent_size": 2, "stack": 1, "widths": [], "learning_rate": 2e-3}
-        | {"consistency_weight": 150.0, "first_steps": 4000},
+        "episodes": 403,
+        "model": {"latent_size": 2, "stack": 1, "widths": [], "learning_rate": 2e-3, "first_steps": 2000},
         "planner": {"name": "ilqr", "horizon": 20, "iterations": 20},
         "learning": {"version": 0.5, "base_policy": "coloured", "base_policy_colour": 1.0}
-        | {"random_episodes": 200, "show_episodes": 4},
+        | {"random_episodes": 400, "show_episodes": 4},
     }
 
     def __init__(self, *, episode_steps: int = 40) -> None:
@@ -101,9 +100,9 @@ class PlanarImage(GoalImageTask):
 
 
 class PlanarWorld(DrawnRobot):
-    """A point that every command moves by up to 2 pixels along each axis, until it touches something.
+    """A point that every command moves by up to 2 pixels along each axis; it slides along what it touches.
 
-    Its state is its place (2,). Walls let it slide along, obstacles do not.
+    Its state is its place (2,).
     """
 
     def __init__(self) -> None:
@@ -117,9 +116,8 @@ class PlanarWorld(DrawnRobot):
                 return start, goal
 
     def step(self, state: Array, command: Array) -> Array:
-        """Moved, up to the first obstacle in the way."""
-        way = LONGEST_STEP * command
-        return np.clip(state + free_share(state, way) * way, RADIUS, SIDE - RADIUS)
+        """Moved, then pushed out of what it ran into."""
+        return np.clip(pushed_out(state + LONGEST_STEP * command), RADIUS, SIDE - RADIUS)
 
     def draw(self, state: Array, width: int, height: int) -> Picture:
         """Grey obstacles, and the point in white."""
@@ -136,15 +134,12 @@ def is_free(place: Array) -> bool:
     return bool(inside and (np.linalg.norm(OBSTACLES - place, axis=1) >= CLEARANCE).all())
 
 
-def free_share(start: Array, way: Array) -> float:
-    """The part of a way (2,) from a free place (2,) that can be gone before an obstacle is touched, 0 to 1."""
-    length = float(way @ way)
-    if length == 0:
-        return 1.0
-    offset = start - OBSTACLES
-    approach = offset @ way
-    gap = np.maximum((offset**2).sum(1) - CLEARANCE**2, 0)
-    inside = approach**2 - length * gap
-    hits = (approach < 0) & (inside > 0)
-    contact = (-approach[hits] - np.sqrt(inside[hits])) / length
-    return float(np.clip(contact.min() - 1e-9, 0, 1)) if hits.any() else 1.0
+def pushed_out(place: Array) -> Array:
+    """The nearest place (2,) outside the obstacles, which are too far apart for two to be touched at once."""
+    apart = place - OBSTACLES
+    distances = np.linalg.norm(apart, axis=1)
+    nearest = int(distances.argmin())
+    if distances[nearest] >= CLEARANCE:
+        return place
+    outside: Array = OBSTACLES[nearest] + (CLEARANCE + 1e-9) * apart[nearest] / max(distances[nearest], 1e-9)
+    return outside

@@ -12,8 +12,8 @@ from robot_ctrl.tasks.planar_image import (
     SIDE,
     PlanarImage,
     PlanarWorld,
-    free_share,
     is_free,
+    pushed_out,
 )
 
 
@@ -27,9 +27,14 @@ def test_an_obstacle_ahead_stops_the_point_at_contact() -> None:
     start = centre + np.array([0.0, CLEARANCE + 1.0])
     at = PlanarWorld().step(start, np.array([0.0, -1.0]))
     assert at == pytest.approx(centre + np.array([0.0, CLEARANCE]), abs=1e-6)
-    assert free_share(at, np.array([0.0, -2.0])) == pytest.approx(0, abs=1e-6)
-    assert free_share(at, np.array([0.0, 2.0])) == 1
-    assert free_share(at, np.array([2.0, 0.0])) == 1
+    assert np.array_equal(pushed_out(at), at)
+
+
+def test_an_obstacle_beside_the_way_lets_the_point_slide() -> None:
+    start = OBSTACLES[0] + np.array([3.0, 4.0])
+    at = PlanarWorld().step(start, np.array([0.0, -1.0]))
+    assert np.linalg.norm(at - OBSTACLES[0]) == pytest.approx(CLEARANCE, abs=1e-6)
+    assert at[0] > start[0]
 
 
 def test_walls_let_the_point_slide() -> None:
