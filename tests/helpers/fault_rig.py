@@ -176,8 +176,11 @@ class Rig:
 
     def outcome(self, since: float, patience: float = 1.5) -> Outcome:
         """Let it run until the arm has stood stopped for a while or has ridden the fault through, and look."""
-        end = self.clock.now() + patience
-        self.run(lambda: self.clock.now() >= end or self.stood_for(0.2), patience + 10)
+        end, enough = self.clock.now() + patience, len(self.speeds) + patience * RATE / 2
+        self.run(
+            lambda: (self.clock.now() >= end and len(self.speeds) >= enough) or self.stood_for(0.2),
+            patience + 10,
+        )
         self.drain()
         stopped = self.control.fault is not None
         still = None
