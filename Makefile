@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test check format clean
+.PHONY: setup demo demo-visual test check format clean
 setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt
@@ -26,6 +26,10 @@ endif
 demo: $(READY)
 	$(BIN)/robot-ctrl run arm-reach run_dir=demo overwrite=true
 
+demo-visual: $(READY)
+	$(BIN)/robot-ctrl run push-goal-pixel run_dir=demo-visual overwrite=true
+	$(BIN)/robot-ctrl goal demo-visual --pixel 46,58 --to 64,61
+
 test: $(READY)
 	$(BIN)/python -m pytest
 
@@ -40,4 +44,4 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) demo *.egg-info
+	rm -rf $(VENV) demo demo-visual *.egg-info
