@@ -117,7 +117,7 @@ def test_a_camera_that_is_unplugged_stops_the_arm(run: Path, arm: Emulator, tmp_
     rng = np.random.default_rng(0)
     server = MjpegServer(lambda: rng.integers(0, 255, (48, 64, 3), dtype=np.uint8), rate=20)
     robot = robot_file(tmp_path, arm, source=server.url)
-    before = len(list((run / "goals").iterdir()))
+    before = len(list((run / "goals").glob("*")))
     when(lambda: len(list((run / "goals").glob("*/episode.mcap"))) > before, server.close)
     with pytest.raises(StoppedError, match=r"camera 'posture'.*no more pictures.*reset-fault"):
         goal_on_robot(run, robot, joints=POSE, stop_after=PATIENT, latch_folder=tmp_path)
