@@ -80,6 +80,7 @@ def test_finger_spins_planner_is_paid_beyond_the_rewarded_rate() -> None:
 
     assert cost(-PLANNED_RATE) == cost(-2 * PLANNED_RATE) == 0
     assert 0 < cost(-SPIN_RATE - 5) < cost(-SPIN_RATE) < cost(0) < cost(SPIN_RATE) == 1
+    assert cost(-SPIN_RATE + 2) - cost(-SPIN_RATE) > 5 * (cost(-SPIN_RATE) - cost(-SPIN_RATE - 2))
 
 
 def test_half_cheetahs_cost_is_the_negative_return_up_to_the_speeds_definition() -> None:
