@@ -1,8 +1,8 @@
 """The filter that stands between the loop and every robot.
 
-Order: latched fault → finite → shape → age and sequence → jump from the previous command → the robot's own state
-(tracking error, effort, temperature) → position limits → obstacles near by → velocity, acceleration and jerk → the way
-to rest within limits and clear of obstacles → send. What a robot does not state is not checked: simulated robots have
+Order: latched fault → finite → shape → age and sequence → jump from the previous command → position limits → obstacles
+near by → velocity, acceleration and jerk → the way to rest within limits and clear of obstacles → the robot's own state
+(tracking error, effort, temperature) → send. What a robot does not state is not checked: simulated robots have
 limits of positions and rates alone (``StepLimits``); arms whose joints state a jerk have all of it, for position
 commands (``ArmLimits``) and for velocity commands (``VelocityLimits``).
 
@@ -160,16 +160,17 @@ class SafetyFilter:
         if self._fault is not None and not self._stopping:
             raise StoppedError(f"{self._spec.name}: {self._fault}. Remove the cause, then call clear_fault(robot).")
         requested = np.array(action, dtype=np.float64)
-        if not self._stopping:
-            try:
-                self._check(robot, requested, observation, issued)
-            except (CommandRefusedError, StoppedError) as error:
-                self.stop(robot, str(error))
-                if not self._stopping:
-                    raise
         if self._stopping:
             return self._braked(robot, requested)
-        sent, reasons = self._limits.limit(requested)
+        try:
+            self._check(robot, requested, observation, issued)
+            sent, reasons = self._limits.limit(requested)
+            self._watch(observation)
+        except (CommandRefusedError, StoppedError) as error:
+            self.stop(robot, str(error))
+            if not self._stopping:
+                raise
+            return self._braked(robot, requested)
         receipt = robot.send_action(sent)
         self._limits.accept(receipt.sent)
         return replace(receipt, requested=requested, reasons=reasons + receipt.reasons)
@@ -205,32 +206,37 @@ class SafetyFilter:
             self._check_age(observation, issued)
         if self._limits.previous is None:
             self._begin(observation or robot.get_observation())
-        previous, expected = self._limits.previous, self._limits.expected
+        previous = self._limits.previous
         assert previous is not None
-        assert expected is not None
         if self._largest_jump is not None:
             self._check_jump(requested, previous, self._largest_jump)
-        if self._monitor is not None and observation is not None:
-            assert self._clock is not None
-            wrong = self._monitor.check(observation, expected, self._clock.now())
-            if wrong is not None:
-                raise StoppedError(f"{self._spec.name}: {wrong}")
         if observation is not None:
             self._locate(observation)
 
+    def _watch(self, observation: Observation | None) -> None:
+        """Refuse to go on where the robot does not do as it was told, or suffers."""
+        if self._monitor is None or observation is None:
+            return
+        expected = self._limits.expected
+        assert expected is not None
+        assert self._clock is not None
+        wrong = self._monitor.check(observation, expected, self._clock.now())
+        if wrong is not None:
+            raise StoppedError(f"{self._spec.name}: {wrong}")
+
     def _check_numbers(self, command: Array) -> None:
         names = [joint.name for joint in self._spec.joints]
+        if not np.isfinite(command).all():
+            named = zip(names, command.ravel(), strict=False)
+            bad = ", ".join(f"{name} = {value}" for name, value in named if not np.isfinite(value))
+            raise CommandRefusedError(
+                f"{self._spec.name}: refused a command that is not finite: {bad or command}; look for a model or plan "
+                f"that diverged, then call clear_fault(robot)"
+            )
         if command.shape != (len(names),):
             raise CommandRefusedError(
                 f"{self._spec.name}: refused a command of shape {command.shape}; it takes ({len(names)},), "
                 f"one number each for {', '.join(names)}"
-            )
-        finite = np.isfinite(command)
-        if not finite.all():
-            bad = ", ".join(f"{names[i]} = {command[i]}" for i in np.flatnonzero(~finite))
-            raise CommandRefusedError(
-                f"{self._spec.name}: refused a command that is not finite: {bad}; look for a model or plan "
-                f"that diverged, then call clear_fault(robot)"
             )
 
     def _check_age(self, observation: Observation | None, issued: float | None) -> None:
