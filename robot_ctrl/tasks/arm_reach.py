@@ -34,19 +34,24 @@ class Workspace:
         lowest: of the tip, m.
         reach: (nearest, farthest) of the tip from the arm's axis, m.
         apart: how far the start is from the target at least, m.
+        speed: of the joints, rad/s; about what the arm's limit of acceleration lets them gain within one and a half
+            periods. Plans that turn round more quickly than the arm may leave it hunting around its target.
+        steps: of an episode.
     """
 
     spread: tuple[float, ...]
     lowest: float
     reach: tuple[float, float]
     apart: float
+    speed: float = 1.5
+    steps: int = 50
 
 
 WORKSPACES = {
     "so101": Workspace((1.2, 0.5, 0.5, 0.5, 1.0, 0.3), 0.04, (0.15, 0.40), 0.06),
     "koch": Workspace((1.2, 0.5, 0.5, 0.5, 1.0, 0.2), 0.03, (0.10, 0.25), 0.05),
-    "fr3": Workspace((1.0, 0.5, 0.5, 0.5, 0.6, 0.6, 0.8), 0.10, (0.30, 0.70), 0.12),
-    "viperx": Workspace((1.2, 0.5, 0.5, 0.5, 0.5, 1.0, 0.3), 0.08, (0.25, 0.60), 0.10),
+    "fr3": Workspace((1.0, 0.5, 0.5, 0.5, 0.6, 0.6, 0.8), 0.10, (0.30, 0.70), 0.12, 0.5, 80),
+    "viperx": Workspace((1.2, 0.5, 0.5, 0.5, 0.5, 1.0, 0.3), 0.08, (0.25, 0.60), 0.10, 0.45, 90),
 }
 
 
@@ -66,15 +71,15 @@ class ArmReach(Task):
         self,
         *,
         arm: Literal["so101", "koch", "viperx", "fr3"] = "so101",
-        episode_steps: int = 50,
-        speed: float = 1.5,
+        episode_steps: int | None = None,
+        speed: float | None = None,
         control_rate: float = 20.0,
     ) -> None:
         self._workspace = WORKSPACES[arm]
         start = partial(draw_start, workspace=self._workspace)
         self.robot = reaching_arm(arm, control_rate=control_rate, on_reset=start)
-        self.episode_steps = episode_steps
-        self.action_scale = ActionScale.delta(self.robot.spec, speed, self.period)
+        self.episode_steps = episode_steps or self._workspace.steps
+        self.action_scale = ActionScale.delta(self.robot.spec, speed or self._workspace.speed, self.period)
         self.state_spec = arm_state(self.robot.spec, self.action_scale)
 
     def state(self, observation: Observation) -> Array:
