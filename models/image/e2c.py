@@ -39,14 +39,14 @@ class E2C(ImageModel):
         stack: int = 2,
         hidden: int = 128,
         widths: tuple[int, ...] = (32, 64, 128),
-        divergence_weight: float = 0.3,
+        divergence_weight: float = 3.0,
         consistency_weight: float = 10.0,
         system_noise: float = 0.05,
         learning_rate: float = 1e-3,
         batch_size: int = 100,
         first_steps: int = 3000,
         refit_steps: int = 300,
-        map_steps: int = 4000,
+        map_steps: int = 3000,
         holdout_fraction: float = 0.05,
         mixed_precision: bool = True,
         seed: int = 0,
@@ -79,7 +79,9 @@ class E2C(ImageModel):
 
         def parts() -> dict[str, nn.Module]:
             return {
-                "encoder": PyramidEncoder(spec, stack=stack, hidden=256, outputs=2 * latent_size),
+                "encoder": PyramidEncoder(
+                    spec, stack=stack, hidden=256, outputs=2 * latent_size, components=latent_size
+                ),
                 "decoder": ImageDecoder(spec, widths=widths, inputs=latent_size, frames=stack),
                 "map": LocalMap(latent_size, spec.action_size, hidden),
             }

@@ -29,23 +29,52 @@ def pyramid_error(drawn: Tensor, wanted: Tensor) -> Tensor:
 
 
 class PyramidEncoder(ImageEncoder):
-    """A perceptron that sees pictures on all levels.
+    """A perceptron that sees pictures on all levels, added to a linear map of the coarsest.
 
     On pixels alone, two places of a small thing are as different when they are near as when they are far; what a
-    network makes of them is folded and torn at first, and training does not undo that.
+    network makes of them is folded and torn at first, and training does not undo that. This one starts as the principal
+    components of the coarsest level, over which small things move smoothly, and the perceptron as nothing.
     """
 
-    def __init__(self, spec: ImageSpec, *, stack: int, hidden: int, outputs: int) -> None:
-        """Build the untrained encoder; see ``ImageEncoder``."""
+    def __init__(self, spec: ImageSpec, *, stack: int, hidden: int, outputs: int, components: int) -> None:
+        """Build the untrained encoder; see ``ImageEncoder``.
+
+        Args:
+            spec: the frames.
+            stack: frames seen at once.
+            hidden: width of the perceptron.
+            outputs: numbers that it makes.
+            components: the first so many start as principal components.
+        """
         super().__init__(spec, stack=stack, widths=(), hidden=hidden, outputs=outputs)
-        pixels = sum((spec.height >> level) * (spec.width >> level) for level in range(_LEVELS))
-        inputs = spec.channels * stack * pixels + spec.proprioception_size
+        pixels = [(spec.height >> level) * (spec.width >> level) for level in range(_LEVELS)]
+        inputs = spec.channels * stack * sum(pixels) + spec.proprioception_size
         self.perceptron = nn.Sequential(
             nn.Linear(inputs, hidden), nn.BatchNorm1d(hidden), nn.SiLU(),
             nn.Linear(hidden, hidden), nn.SiLU(),
             nn.Linear(hidden, outputs),
         )  # fmt: skip
+        self._components = components
+        self.coarse = nn.Linear(spec.channels * stack * pixels[-1], outputs)
+        for last in (self.perceptron[-1], self.coarse):
+            nn.init.zeros_(last.weight)  # type: ignore[arg-type]
+            nn.init.zeros_(last.bias)  # type: ignore[arg-type]
 
-    def _features(self, stacks: Tensor) -> Tensor:
-        seen = super()._features(stacks).unflatten(1, (-1, *stacks.shape[-2:]))
-        return torch.cat([level.flatten(1) for level in pyramid(seen)], 1)
+    @torch.no_grad()
+    def adapt(self, frames: Tensor, proprioception: Tensor) -> None:
+        """Take the background, the contrast and the principal components from frames (F, C, H, W)."""
+        super().adapt(frames, proprioception)
+        coarsest = pyramid((frames.float() - self.background) / self.contrast)[-1].flatten(1)
+        coarsest = coarsest - coarsest.mean(0)
+        values, vectors = torch.linalg.eigh(coarsest.T @ coarsest / len(coarsest))
+        count = min(self._components, len(values))
+        chosen = vectors[:, -count:] / values[-count:].clamp(min=1e-6).sqrt()
+        self.coarse.weight[:count, : len(values)] = chosen.T
+
+    def forward(self, stacks: Tensor, proprioception: Tensor) -> Tensor:
+        """Stacks (B, stack, C, H, W) uint8 and proprioception (B, q) to (B, outputs)."""
+        levels = pyramid(self._features(stacks).unflatten(1, (-1, *stacks.shape[-2:])))
+        seen = torch.cat([level.flatten(1) for level in levels], 1)
+        measured = self._in_spreads(proprioception).to(seen.dtype)
+        encoded: Tensor = self.perceptron(torch.cat([seen, measured], 1)) + self.coarse(levels[-1].flatten(1))
+        return encoded.float()

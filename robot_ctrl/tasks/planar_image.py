@@ -40,7 +40,7 @@ class PlanarImage(GoalImageTask):
     models: ClassVar[tuple[str, ...]] = ("e2c", "joint-embedding", "latent-state-space")
     defaults: ClassVar[dict[str, Any]] = {
         "episodes": 403,
-        "model": {"latent_size": 2, "stack": 1, "widths": [], "learning_rate": 2e-3, "first_steps": 2000},
+        "model": {"latent_size": 2, "stack": 1, "widths": [], "learning_rate": 2e-3, "first_steps": 1500},
         "planner": {"name": "ilqr", "horizon": 20, "iterations": 20},
         "learning": {"version": 0.5, "base_policy": "coloured", "base_policy_colour": 1.0}
         | {"random_episodes": 400, "show_episodes": 4},

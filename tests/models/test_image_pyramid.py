@@ -25,6 +25,6 @@ def test_the_error_grows_with_the_distance_far_beyond_the_thing() -> None:
 
 def test_the_encoder_takes_stacks_and_proprioception() -> None:
     spec = ImageSpec("camera", 16, 24, action_size=1, colour=True, proprioception=(("joint", 2),))
-    encoder = PyramidEncoder(spec, stack=2, hidden=8, outputs=5)
+    encoder = PyramidEncoder(spec, stack=2, hidden=8, outputs=5, components=3)
     stacks = torch.randint(0, 255, (4, 2, 3, 16, 24), dtype=torch.uint8)
     assert encoder(stacks, torch.zeros(4, 2)).shape == (4, 5)
