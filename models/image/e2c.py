@@ -221,7 +221,8 @@ def fit_map(
         states = latents[picked]
         errors = []
         for step in range(_MAP_UNROLL):
-            states = _apply(*local(states), states, actions[picked + step])
+            matrix, control, offset = local(states)
+            states = _apply(matrix, control, offset, states, actions[picked + step])
             errors.append(((states - latents[picked + step + 1]) / scale).square().mean())
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(torch.stack(errors).mean())

@@ -73,7 +73,8 @@ class PyramidEncoder(ImageEncoder):
 
     def forward(self, stacks: Tensor, proprioception: Tensor) -> Tensor:
         """Stacks (B, stack, C, H, W) uint8 and proprioception (B, q) to (B, outputs)."""
-        levels = pyramid(self._features(stacks).unflatten(1, (-1, *stacks.shape[-2:])))
+        features = self._features(stacks)
+        levels = pyramid(features.view(len(stacks), -1, *stacks.shape[-2:]))
         seen = torch.cat([level.flatten(1) for level in levels], 1)
         measured = self._in_spreads(proprioception).to(seen.dtype)
         encoded: Tensor = self.perceptron(torch.cat([seen, measured], 1)) + self.coarse(levels[-1].flatten(1))
