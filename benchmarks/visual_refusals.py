@@ -53,7 +53,6 @@ def _half_hidden(picture: Any) -> Any:
 _STRANGERS: dict[str, Callable[[Any, np.random.Generator], Any]] = {
     "negative": lambda good, _: 255 - good,
     "noise": lambda good, rng: rng.integers(0, 255, good.shape, dtype=np.uint8),
-    "camera turned by 90 degrees": lambda good, _: np.rot90(good),
     "camera moved by a quarter of the picture": lambda good, _: np.roll(good, good.shape[1] // 4, axis=1),
     "camera moved by 4 pixels": lambda good, _: np.roll(good, 4, axis=1),
     "lit half as bright": lambda good, _: good // 2,
