@@ -219,7 +219,7 @@ CASES: dict[str, Case] = {
     ),
     "plans of an episode that is over": Case(old_queue, "stops", "no new plan", within=0.9),
     "a plan that starts far from the pose": Case(
-        changed(lambda plan, rig: PlanFrom(plan, rig.control.sent + 2.0)), "rides"
+        changed(lambda plan, rig: PlanFrom(plan, rig.control.sent + 2.0)), "rests", within=3.5, patience=3.5
     ),
     "a plan into the table": Case(changed(into_the_table), "rests", within=3.5, patience=3.5),
     "a plan past a joint's limit": Case(changed(at_the_limit), "rests", within=3.5, patience=3.5),
