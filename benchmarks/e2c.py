@@ -3,7 +3,7 @@
     python benchmarks/e2c.py planar-image --seeds 1 --trials 100
     python benchmarks/e2c.py pendulum-image --seeds 1 --trials 100
 
-benchmarks/results/e2c.csv holds every trial, docs/images/e2c-TASK.png the latent over the true state.
+benchmarks/results/e2c.csv holds every trial, docs/images/e2c-TASK-seedN.png the latent over the true state.
 """
 
 import argparse
@@ -72,7 +72,7 @@ def measure(name: str, seed: int, trials: int, replan_every: int) -> None:
         f"{np.median([row['final_distance'] for row in rows]):.2f}, {train_seconds:.0f} s of training"
     )
     unseen = [roll(task, base, seed, 2 * HELD_OUT + number) for number in range(PLOTTED)]
-    plot(task, name, model, unseen)
+    plot(task, name, seed, model, unseen)
 
 
 def write(name: str, seed: int, rows: list[dict[str, Any]]) -> None:
@@ -84,7 +84,7 @@ def write(name: str, seed: int, rows: list[dict[str, Any]]) -> None:
         writer.writerows([*kept, *rows])
 
 
-def plot(task: GoalImageTask, name: str, model: Any, episodes: list[Any]) -> None:
+def plot(task: GoalImageTask, name: str, seed: int, model: Any, episodes: list[Any]) -> None:
     """The latent's two widest directions, coloured by the two numbers of the true state."""
     latents = torch.cat([model.encode(frames) for _, frames in episodes]).numpy()
     states = np.array([seen.values["state"] for result, _ in episodes for seen in result.observations])
@@ -99,7 +99,7 @@ def plot(task: GoalImageTask, name: str, model: Any, episodes: list[Any]) -> Non
         figure.colorbar(points, ax=axis, label=title)
         axis.set(title=f"latent, coloured by {title.partition(',')[0]}", xlabel="widest", ylabel="second")
     IMAGES.mkdir(exist_ok=True)
-    figure.savefig(IMAGES / f"e2c-{name.removesuffix('-image')}.png", dpi=80)
+    figure.savefig(IMAGES / f"e2c-{name.removesuffix('-image')}-seed{seed}.png", dpi=80)
     plt.close(figure)
 
 
