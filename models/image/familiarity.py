@@ -4,10 +4,15 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 REFERENCE_FRAMES = 1024
 ALLOWANCE = 1.5
 """Pictures may be this much further from the data than all but one in a hundred held-out pictures."""
+
+_CELL = 8
+"""Side of the squares that pictures are averaged over before they are compared, pixels: a thin arm is lost in a large
+background otherwise, and one that is a pixel further would count as elsewhere."""
 
 _QUANTILE = 0.99
 
@@ -18,7 +23,7 @@ class Familiarity:
 
     Attributes:
         latent: distance to the nearest latent state of the data.
-        pixels: difference to the picture of that state.
+        pixels: difference to the most similar picture of the data.
     """
 
     latent: float
@@ -53,10 +58,9 @@ class ReferenceFrames(nn.Module):
         self.latents.copy_(latents[spread])
         sample = held_out[torch.linspace(0, len(held_out) - 1, min(len(held_out), REFERENCE_FRAMES)).long()]
         sample = sample.to(frames.device)
-        apart, nearest = self._nearest(latents[sample])
-        different = self._difference(frames[sample], self.frames[nearest])
+        apart, _ = self._nearest(latents[sample])
         self.limits[0] = ALLOWANCE * torch.quantile(apart, _QUANTILE)
-        self.limits[1] = ALLOWANCE * torch.quantile(different, _QUANTILE)
+        self.limits[1] = ALLOWANCE * torch.quantile(self._difference(frames[sample]), _QUANTILE)
         self.limits[2] = apart.median().clamp(min=1e-6)
 
     def novelty(self, latents: Tensor) -> Tensor:
@@ -69,15 +73,21 @@ class ReferenceFrames(nn.Module):
 
     def familiarity(self, frame: Tensor, latent: Tensor) -> Familiarity:
         """Of one frame (C, H, W) with its latent state (d,)."""
-        apart, nearest = self._nearest(latent.unsqueeze(0))
-        different = self._difference(frame.unsqueeze(0), self.frames[nearest])
+        apart, _ = self._nearest(latent.unsqueeze(0))
+        different = self._difference(frame.unsqueeze(0))
         return Familiarity(float(apart[0] / self.limits[0]), float(different[0] / self.limits[1]))
 
     def _nearest(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         found = torch.cdist(latents.float(), self.latents).min(-1)
         return found.values, found.indices
 
-    @staticmethod
-    def _difference(frames: Tensor, others: Tensor) -> Tensor:
-        """Root mean square over the pixels, in grey levels."""
-        return (frames.float() - others.float()).square().flatten(1).mean(-1).sqrt()
+    def _difference(self, frames: Tensor) -> Tensor:
+        """Of frames (F, C, H, W) to the most similar ones of the data: root mean square over cells, in grey levels."""
+        seen, known = _cells(frames), _cells(self.frames)
+        different: Tensor = torch.cdist(seen, known).amin(-1) / seen.shape[1] ** 0.5
+        return different
+
+
+def _cells(frames: Tensor) -> Tensor:
+    averaged: Tensor = functional.avg_pool2d(frames.float(), _CELL, ceil_mode=True)
+    return averaged.flatten(1)

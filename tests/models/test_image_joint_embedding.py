@@ -228,3 +228,11 @@ def test_the_policy_goes_to_the_goal() -> None:
         at = move(at, action[None])
     assert (at - goal).norm() < 0.5 * (torch.tensor([[4.0, 4.0]]) - goal).norm()
     assert JointEmbedding(SPEC, **SMALL | {"policy_steps": 0}).propose(state, there, 8) is None  # type: ignore[arg-type]
+
+
+def test_a_picture_without_the_moving_thing_is_strange_though_almost_all_of_it_is_the_same() -> None:
+    model = fitted()
+    shown = draw(torch.tensor([[7.0, 7.0]]))[0]
+    assert not model.familiarity({"camera": picture(shown)}).strange
+    empty = torch.full_like(shown, int(shown.flatten().median()))
+    assert model.familiarity({"camera": picture(empty)}).pixels > 1
