@@ -28,7 +28,7 @@ demo: $(READY)
 
 demo-visual: $(READY)
 	$(BIN)/robot-ctrl run push-goal-pixel run_dir=demo-visual overwrite=true
-	$(BIN)/robot-ctrl goal demo-visual --pixel 46,58 --to 64,61
+	$(BIN)/robot-ctrl goal demo-visual --pixel 56,56 --to 80,66
 
 test: $(READY)
 	$(BIN)/python -m pytest
