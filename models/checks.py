@@ -1,5 +1,8 @@
 """What is refused, and how it is said."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from torch import Tensor
 
 from models.state import StateSpec
@@ -10,6 +13,19 @@ def require(condition: bool, message: str) -> None:
     """Raise ValueError with ``message`` and a full stop unless the condition holds."""
     if not condition:
         raise ValueError(message + ".")
+
+
+def check_kind(state: Mapping[str, Any], kind: str, version: int) -> None:
+    """Refuse a checkpoint of another kind of model, or of another format.
+
+    Raises:
+        ValueError: if it is.
+    """
+    require(
+        state.get("kind") == kind and state.get("format") == version,
+        f"the checkpoint holds a model of kind {state.get('kind')!r}, format {state.get('format')!r}; "
+        f"this is {kind}, format {version}",
+    )
 
 
 def check_transitions(transitions: Transitions, spec: StateSpec, *, needs_rewards: bool) -> None:

@@ -145,16 +145,6 @@ class E2C(ImageModel):
                 generator=generator,
             )
 
-    def distance(self, states: Tensor, goal: Tensor) -> Tensor:
-        """The squared distance (...) of latents (..., d) from a goal (d,)."""
-        apart: Tensor = (states - goal).square().sum(-1)
-        return apart
-
-    @torch.no_grad()
-    def pictures(self, states: Tensor) -> Tensor:
-        """What states (T, d) look like: (T, C, H, W) uint8, decoded."""
-        return self._decoder.pictures(states.to(self.device), self._encoder.background, self._encoder.contrast)
-
     def rollout(self, state: Tensor, actions: Tensor, *, generator: Generator | None = None) -> Rollout:
         """Imagine what N action sequences do; see ``Dynamics``. P = 1; gradients flow where they are required.
 

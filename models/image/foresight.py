@@ -13,7 +13,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from models.calibration import CalibrationReport
-from models.checks import require
+from models.checks import check_kind, require
 from models.dynamics import Rollout
 from models.fitting import FitReport, Progress
 from models.image.familiarity import Familiarity, ReferenceFrames
@@ -407,11 +407,7 @@ class Foresight:
         Raises:
             ValueError: if it was learned by another kind of model, or by one of other sizes.
         """
-        require(
-            state.get("kind") == self.kind and state.get("format") == FORMAT_VERSION,
-            f"the checkpoint holds a model of kind {state.get('kind')!r}, format {state.get('format')!r}; "
-            f"this is {self.kind}, format {FORMAT_VERSION}",
-        )
+        check_kind(state, self.kind, FORMAT_VERSION)
         try:
             self._networks.load_state_dict(state["networks"])
             self._robot.load_state_dict(state["robot"])

@@ -10,9 +10,10 @@ import torch
 from torch import Generator, Tensor, nn
 
 from models.calibration import CalibrationReport
-from models.checks import require
+from models.checks import check_kind, require
 from models.dynamics import Rollout
 from models.fitting import FitReport, Progress
+from models.image.decoders import ImageDecoder
 from models.image.encoders import ImageEncoder
 from models.image.familiarity import Familiarity, ReferenceFrames
 from models.image.frames import FrameSequences, ImageSpec
@@ -129,9 +130,10 @@ class ImageModel(ABC):
     def rollout(self, state: Tensor, actions: Tensor, *, generator: Generator | None = None) -> Rollout:
         """Imagine what N action sequences do; see ``Dynamics``."""
 
-    @abstractmethod
     def distance(self, states: Tensor, goal: Tensor) -> Tensor:
-        """How far states (..., d) are from a goal (d,), in the unit that planning with it sums up."""
+        """How far states (..., d) are from a goal (d,), in the unit that planning with it sums up: squared, here."""
+        apart: Tensor = (states - goal).square().sum(-1)
+        return apart
 
     def propose(self, state: Tensor, goal: Tensor, steps: int) -> Tensor | None:
         """No first guess; see ``ImageDynamics``."""
@@ -301,8 +303,15 @@ class ImageModel(ABC):
 
     @torch.no_grad()
     def pictures(self, states: Tensor) -> Tensor:
-        """What states (T, d) look like: (T, C, H, W) uint8, the recorded frames whose states are nearest."""
-        return self._reference.nearest(states.to(self.device))
+        """What states (T, d) look like: (T, C, H, W) uint8, decoded.
+
+        Without a decoder they are the recorded frames whose states are nearest.
+        """
+        states = states.to(self.device)
+        if "decoder" not in self._parts:
+            return self._reference.nearest(states)
+        decoder: ImageDecoder = self._part("decoder")
+        return decoder.pictures(states, self._encoder.background, self._encoder.contrast)
 
     @torch.no_grad()
     def calibrate(self, executed: FrameSequences, *, horizon: int = 10) -> CalibrationReport:
@@ -343,11 +352,7 @@ class ImageModel(ABC):
         Raises:
             ValueError: if it was learned by another kind of model, or by one of other sizes.
         """
-        require(
-            state.get("kind") == self.kind and state.get("format") == FORMAT_VERSION,
-            f"the checkpoint holds a model of kind {state.get('kind')!r}, format {state.get('format')!r}; "
-            f"this is {self.kind}, format {FORMAT_VERSION}",
-        )
+        check_kind(state, self.kind, FORMAT_VERSION)
         try:
             self._parts.load_state_dict(state["parts"])
             self._reference.load_state_dict(state["reference"])

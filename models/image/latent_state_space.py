@@ -261,11 +261,6 @@ class LatentStateSpace(ImageModel):
         mean = self._part("posterior")(after)[0, : self.state_size]
         return mean, (frames[1:], after)
 
-    @torch.no_grad()
-    def pictures(self, states: Tensor) -> Tensor:
-        """What states (T, d) look like: (T, C, H, W) uint8, decoded."""
-        return self._decoder.pictures(states.to(self.device), self._encoder.background, self._encoder.contrast)
-
     def distance(self, states: Tensor, goal: Tensor) -> Tensor:
         """The temporal distance (...) of states (..., d) from a goal (d,), in units of 10 control periods."""
         if not self._distance_steps:

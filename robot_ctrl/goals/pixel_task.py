@@ -1,5 +1,6 @@
 """A task in which a tracked pixel is to be moved to a goal pixel."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -34,9 +35,9 @@ class PixelTask(Task):
         """Where on the table a pixel (..., 2) shows something of the puck's height: x and y (..., 2), m."""
         return self.robot.camera.on_plane(pixel, PIXEL_HEIGHT)
 
+    @abstractmethod
     def expected_pixels(self, states: "torch.Tensor", actions: "torch.Tensor") -> Array:
         """Where the tracked pixel ends, (P, N, 2), if actions (N, H, nu) follow states (N, nx), for each particle."""
-        raise NotImplementedError
 
     def imagined(self, states: Array, plans: "Sequence[Plan]") -> list[NDArray[np.uint8]]:
         """What some of the plans, made from states (T, nx), looked like beforehand: pictures, for the page."""
