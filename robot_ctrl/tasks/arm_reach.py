@@ -24,6 +24,9 @@ REACHED = 0.02
 ROUNDED = 0.01
 """m; nearer to the target than about this, the distance costs its square rather than itself."""
 
+EFFORT_SPEED = 1.5
+"""rad/s; effort costs a tenth where joints may be this fast, and less, by the square, where they must be slower."""
+
 
 @dataclass(frozen=True)
 class Workspace:
@@ -79,7 +82,8 @@ class ArmReach(Task):
         start = partial(draw_start, workspace=self._workspace)
         self.robot = reaching_arm(arm, control_rate=control_rate, on_reset=start)
         self.episode_steps = episode_steps or self._workspace.steps
-        self.action_scale = ActionScale.delta(self.robot.spec, speed or self._workspace.speed, self.period)
+        self._speed = speed or self._workspace.speed
+        self.action_scale = ActionScale.delta(self.robot.spec, self._speed, self.period)
         self.state_spec = arm_state(self.robot.spec, self.action_scale)
 
     def state(self, observation: Observation) -> Array:
@@ -95,7 +99,8 @@ class ArmReach(Task):
 
         The distance is rounded off at the target, so that the arm settles there: a cost with a kink has it chase
         every millimetre of the encoders' noise. Poses are drawn near "ready", so nothing is lost by staying there, and
-        an arm that may fold up ends pressed against itself.
+        an arm that may fold up ends pressed against itself. Effort costs the square of how far the joints are sent, so
+        that an arm of small steps does not save them while it is far away.
         """
         joints = self.robot.spec.action_size
         tip = slice(2 * joints, 2 * joints + 3)
@@ -112,7 +117,7 @@ class ArmReach(Task):
 
         return StepwiseCost(
             {"distance": distance, "posture": posture, "control": control_effort},
-            weights={"distance": 10.0, "posture": 0.1, "control": 0.1},
+            weights={"distance": 10.0, "posture": 0.1, "control": 0.1 * (self._speed / EFFORT_SPEED) ** 2},
         )
 
     def reward(self, observation: Observation) -> float:
