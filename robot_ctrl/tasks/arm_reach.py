@@ -25,7 +25,7 @@ ROUNDED = 0.01
 """m; nearer to the target than about this, the distance costs its square rather than itself."""
 
 EFFORT_SPEED = 1.5
-"""rad/s; effort costs a tenth where joints may be this fast, and less, by the square, where they must be slower."""
+"""rad/s; where joints may be this fast, a full step of one costs a tenth; where less, less by the square."""
 
 
 @dataclass(frozen=True)

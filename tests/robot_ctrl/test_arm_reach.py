@@ -43,3 +43,9 @@ def test_an_arm_may_turn_and_stretch_but_should_not_fold_up() -> None:
 def test_moving_costs_less_than_being_away() -> None:
     task = ArmReach()
     assert 0 < charged(task, action=0.2) < charged(task, away=0.02)
+
+
+def test_effort_costs_what_the_joints_are_sent_however_fast_they_may_be() -> None:
+    fast, slow = ArmReach(speed=1.5), ArmReach(speed=0.5)
+    assert charged(slow, action=0.9) == pytest.approx(charged(fast, action=0.3), rel=1e-4)
+    assert charged(fast, action=1.0) == pytest.approx(0.6, rel=1e-3)
