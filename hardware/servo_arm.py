@@ -224,7 +224,7 @@ class ServoArm:
         """
         with self._lock:
             if self._fault is None:
-                logger.error("%s stopped: %s", self._spec.name, reason)
+                logger.warning("%s stopped: %s", self._spec.name, reason)
                 self._fault = reason
             if self._bus is None:
                 return

@@ -180,7 +180,7 @@ def _led_by(leader: str, port: str | None, source: RobotSource, stack: ExitStack
     policy = LeaderPolicy(source.spec, arm)
     stack.callback(arm.disconnect)
     arm.connect()
-    arm.stop("it is moved by hand")
+    arm.stop("it leads, moved by hand")
     return policy
 
 
