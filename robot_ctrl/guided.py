@@ -51,9 +51,8 @@ def guide_by_keys(supervisor: Supervisor, settings: ControlSettings, keys: Keys,
         StoppedOnRequest: if a signal arrived.
         TimeoutError: if it takes too long.
     """
-    period = settings.model_period
     keyboard = KeyboardPolicy(settings.source.spec, keys)
-    hands = Hands(keyboard, settings.scale, period, supervisor)
+    hands = Hands(keyboard, settings, supervisor)
     resting: list[Observation] = []
     print(f"{keys_help(settings.source.spec)}\nSpace stops the arm where it is; Enter takes what is seen.", flush=True)
 
@@ -71,7 +70,7 @@ def guide_by_keys(supervisor: Supervisor, settings: ControlSettings, keys: Keys,
 
     supervisor.watched = look
     metadata = {"robot": settings.source.name, "driven by": "keyboard"}
-    steps = math.ceil(PATIENCE / period)
+    steps = math.ceil(PATIENCE / settings.model_period)
     supervisor.give(lambda order: RunEpisode(order, 0, steps, {}, path, metadata))
     while True:
         supervisor.wait_for(asked, PATIENCE, "driving the arm")

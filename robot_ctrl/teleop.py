@@ -19,6 +19,7 @@ from hardware.robot_file import load_description, make_robot
 from planners.plan import Plan
 from robot_ctrl.action_scale import ActionScale
 from robot_ctrl.keyboard import Keys, pressed_keys
+from robot_ctrl.led_motion import LedMotion
 from robot_ctrl.realtime.control_process import ControlSettings, GoTo, RunEpisode, Stop
 from robot_ctrl.realtime.driving import MOVE_SECONDS, ending_at_rest, refuse_while_latched
 from robot_ctrl.realtime.planning_messages import EpisodePlan, Seen
@@ -33,6 +34,13 @@ from robot_ctrl.realtime.supervisor import (
 from robot_ctrl.teleoperation import KeyboardPolicy, LeaderPolicy, keys_help
 
 
+STEPS = 4
+"""Of a plan: so long the arm goes on if this program hangs."""
+
+AHEAD = 0.25
+"""rad; how far the motion may be ahead of the command in force. Further, it waits."""
+
+
 class Driver(Protocol):
     """Says where a robot should be."""
 
@@ -42,34 +50,45 @@ class Driver(Protocol):
 
 
 class Hands:
-    """A person's wishes as plans of one step, made at every look of the supervisor.
+    """A person's wishes as short plans, made at every look of the supervisor.
 
     Args:
         driver: says where the robot should be.
-        scale: delta actions for one ``period``.
-        period: seconds that a plan lasts.
+        settings: of control: the robot, the scale of delta actions and the period of a plan's step.
         supervisor: whose mailboxes carry what is seen and planned.
     """
 
-    def __init__(self, driver: Driver, scale: ActionScale, period: float, supervisor: Supervisor) -> None:
-        self._driver, self._scale, self._period = driver, scale, period
+    def __init__(self, driver: Driver, settings: ControlSettings, supervisor: Supervisor) -> None:
+        self._driver, self._spec = driver, settings.source.spec
+        self._scale, self._period = settings.scale, settings.model_period
         self._seen, self._plans = supervisor.mailbox("seen"), supervisor.mailbox("plans")
         self._clock = MonotonicClock()
+        self._motion: LedMotion | None = None
+        self._looked = self._clock.now()
 
     def look(self, statuses: Statuses) -> None:
         """Answer the newest observation, if an episode is on."""
         seen: Seen | None = self._seen.get()
-        if seen is None or seen.episode is None:
+        if seen is None:
+            return
+        if seen.episode is None:
+            self._motion = None
             return
         command = np.asarray(seen.observation.values["command"], dtype=np.float64)
         target = self._driver.act(seen.observation)
-        action = np.clip(self._scale.to_action(target, command), -1, 1).astype(np.float32)
         now = self._clock.now()
+        if self._motion is None:
+            self._motion = LedMotion(self._spec, self._scale.step / self._period, command)
+        self._motion.advance(now - self._looked)
+        self._motion.stay_near(command, AHEAD)
+        self._looked = now
+        way = self._motion.towards(target, self._period * np.arange(STEPS + 1))
+        actions = np.clip(np.diff(way, axis=0) / self._scale.step, -1, 1).astype(np.float32)
         plan = Plan(
             start_time=now,
             dt=self._period,
-            actions=action[None],
-            hold_action=np.zeros_like(action),
+            actions=actions,
+            hold_action=np.zeros_like(actions[0]),
             cost=math.nan,
             iterations=0,
             evaluated=0,
@@ -77,7 +96,7 @@ class Hands:
             computed_from=seen.observation.sequence,
             computed_at=now,
         )
-        self._plans.put(EpisodePlan(seen.episode, PlanFrom(plan, command), trust=1.0))
+        self._plans.put(EpisodePlan(seen.episode, PlanFrom(plan, way[0]), trust=1.0))
 
 
 def teleop(
@@ -130,7 +149,7 @@ def teleop(
         if leader is not None:
             driver = _Led(_led_by(leader, leader_port, source, stack), keyboard)
         supervisor = stack.enter_context(Supervisor(settings))
-        supervisor.watched = Hands(driver, scale, 1 / rate, supervisor).look
+        supervisor.watched = Hands(driver, settings, supervisor).look
         stack.enter_context(ending_at_rest(supervisor, source.name))
         supervisor.start_recorder()
         supervisor.start_control()
