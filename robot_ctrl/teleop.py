@@ -33,7 +33,6 @@ from robot_ctrl.realtime.supervisor import (
 )
 from robot_ctrl.teleoperation import KeyboardPolicy, LeaderPolicy, keys_help
 
-
 STEPS = 4
 """Of a plan: so long the arm goes on if this program hangs."""
 
@@ -82,7 +81,7 @@ class Hands:
         self._motion.advance(now - self._looked)
         self._motion.stay_near(command, AHEAD)
         self._looked = now
-        way = self._motion.towards(target, self._period * np.arange(STEPS + 1))
+        way = self._motion.towards(target, self._period * np.arange(STEPS + 1.0))
         actions = np.clip(np.diff(way, axis=0) / self._scale.step, -1, 1).astype(np.float32)
         plan = Plan(
             start_time=now,
