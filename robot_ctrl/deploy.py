@@ -378,7 +378,8 @@ class _Deployment:
         new = self._rows[first:]
         reached = [int(row["success"]) for row in new if row["success"] is not None]
         success = f", {sum(reached)} of {len(reached)} reached" if reached else ""
-        return f"{len(new)} episodes on {self._robot.name}{success}; they are in {self._folder.path}"
+        count = "1 episode" if len(new) == 1 else f"{len(new)} episodes"
+        return f"{count} on {self._robot.name}{success}; recorded in {self._folder.path}"
 
 
 def deployment_row(

@@ -193,7 +193,8 @@ class _Led:
 
 def _led_by(leader: str, port: str | None, source: RobotSource, stack: ExitStack) -> LeaderPolicy:
     """A leader arm, limp: connecting makes it hold where it is, and stopping it lets go."""
-    description = load_description(leader).model_copy(update={"safe_policy": "torque_off"})
+    limp = {"safe_policy": "torque_off", "torque_at_disconnect": "release"}
+    description = load_description(leader).model_copy(update=limp)
     arm = make_robot(description, port)
     policy = LeaderPolicy(source.spec, arm)
     stack.callback(arm.disconnect)

@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from hardware.emulator import emulate
 from hardware.errors import StoppedError
 from hardware.fault_latch import FaultLatch
+from hardware.robot_file import load_description
 from robot_ctrl.build import resolve
 from robot_ctrl.deploy import deploy
 from robot_ctrl.episodes import read_episode
 from robot_ctrl.errors import Interrupted, RunError
-from robot_ctrl.realtime.sources import SimulatedArm
+from robot_ctrl.realtime.sources import DescribedArm, SimulatedArm
 from robot_ctrl.run import start
 
 TINY = (
@@ -109,3 +111,17 @@ def test_a_run_for_other_joints_is_refused(run: Path, tmp_path: Path) -> None:
 def test_a_run_for_an_arm_of_other_lengths_is_refused(run: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"koch: its gripper_tip is 0\.\d+ m from"):
         deploy(run, "koch", port="/dev/null", latch_folder=tmp_path)
+
+
+def test_the_same_run_is_deployed_over_the_wire(run: Path, tmp_path: Path) -> None:
+    with emulate(load_description("so101")) as arm:
+        patient = load_description("so101").model_copy(update={"patience": 0.2, "control_rate": 40.0})
+        source = DescribedArm(patient, arm.port)
+        said = deploy(run, source, episodes=1, learn=False, stop_after=PATIENT, latch_folder=tmp_path, name="wire")
+        assert "1 episode on so101" in said
+        assert not any(arm.status().torque_on)
+    episode = read_episode(run / "deployments" / "wire" / "episodes" / "episode_00000.mcap")
+    assert episode.outcome == "finished"
+    assert len(episode.actions) == 12
+    assert len(episode.observations[0].values["temperature"]) == 6
+    assert FaultLatch("so101", tmp_path).read() is None
