@@ -198,12 +198,12 @@ class ControlServer:
     Args:
         settings: what it needs to know.
         channels: what it shares.
-        robot: connected.
+        robot: is connected here, last of all: from then on servos expect to hear from it.
         clock: the loop's clock.
 
     Raises:
         ValueError: if the robot's rate is no whole multiple of the model's.
-        RobotError: if the robot cannot be read.
+        RobotError: if the robot cannot be connected or read.
     """
 
     def __init__(self, settings: ControlSettings, channels: ControlChannels, robot: Robot, clock: Clock) -> None:
@@ -211,16 +211,18 @@ class ControlServer:
         self.latch = FaultLatch(settings.source.name, settings.latch)
         self._constants: Mapping[str, Array] = {}
         self._trusted = 0.0
+        check_rate(robot, settings.model_period)
+        safety = settings.source.filter(robot, clock, settings.bounds, self._trust)
+        robot.connect()
         self.control = ControlTick(
             robot,
-            settings.source.filter(robot, clock, settings.bounds, self._trust),
+            safety,
             clock,
             scale=settings.scale,
             rules=settings.rules,
             complete=self._complete,
             park_speed=settings.park_speed if settings.source.safe_policy == "park" else None,
         )
-        check_rate(robot, settings.model_period)
         self._episode: RunEpisode | None = None
         self._sampler: StepSampler | None = None
         self._begun = False
@@ -428,16 +430,14 @@ def control(settings: ControlSettings, channels: ControlChannels) -> None:
     clock = MonotonicClock()
     robot = seeing(settings.source.open(clock), settings.cameras, clock)
     robot = robot if settings.equip is None else settings.equip(robot)
+    _raise_priority()
     try:
-        robot.connect()
         server = ControlServer(settings, channels, robot, clock)
     except (RobotError, OSError, ValueError) as error:
         robot.disconnect()
         channels.status.put(ControlStatus(done=True, fault=str(error)))
         return
-    gc.collect()
     gc.freeze()
-    _raise_priority()
     try:
         _serve(server, channels, clock)
     except Exception as error:

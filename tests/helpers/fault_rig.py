@@ -78,7 +78,6 @@ class Rig:
         plant = replace(self.plant, start=dict(zip(names, READY.tolist(), strict=True)))
         self.source = self.emulated(description, plant)
         self.robot = self.source.open(self.clock)
-        self.robot.connect()
         self.channels = ControlChannels(
             *(Mailbox(SPAWN, 65536) for _ in range(4)),
             Ring(SPAWN, 1 << 20),

@@ -1,12 +1,18 @@
 """The fault matrix on an injected clock; benchmarks/fault_matrix.py does the same in real time."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fault_cases import CASES
 from fault_rig import Rig
 
+from hardware.clock import Clock
 from hardware.errors import RobotError
+from hardware.robot import Robot
+from hardware.robot_file import load_description
+from hardware.safety import SafetyFilter
+from robot_ctrl.realtime.sources import DescribedArm
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -31,6 +37,22 @@ def test_every_fault_ends_as_it_must(name: str, tmp_path: Path) -> None:
         assert outcome.episode.outcome == "fault"
         assert outcome.episode.events[-1].kind == "fault"
     assert outcome.episode.observations
+
+
+def test_a_slow_start_does_not_trip_the_servos_watchdogs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make = DescribedArm.filter
+
+    def slowly(arm: DescribedArm, robot: Robot, clock: Clock, *arguments: Any) -> SafetyFilter:
+        clock.sleep_until(clock.now() + 1.0)
+        return make(arm, robot, clock, *arguments)
+
+    monkeypatch.setattr(DescribedArm, "filter", slowly)
+    description = load_description("koch")
+    assert description.bus_watchdog is not None
+    assert description.bus_watchdog < 1.0
+    rig = Rig(tmp_path, description=description)
+    rig.run_for(0.5)
+    assert rig.control.fault is None
 
 
 def test_there_are_at_least_45_of_them() -> None:
