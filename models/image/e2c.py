@@ -13,6 +13,7 @@ from models.image.pyramid import PyramidEncoder, pyramid_error
 
 _SMALLEST_STD = 0.05
 _MAP_UNROLL, _MAP_BATCH = 4, 256
+_STARTED_FROM = 4000
 
 
 class E2C(ImageModel):
@@ -79,9 +80,7 @@ class E2C(ImageModel):
 
         def parts() -> dict[str, nn.Module]:
             return {
-                "encoder": PyramidEncoder(
-                    spec, stack=stack, hidden=256, outputs=2 * latent_size, components=latent_size
-                ),
+                "encoder": PyramidEncoder(spec, stack=stack, hidden=256, outputs=2 * latent_size, slow=latent_size),
                 "decoder": ImageDecoder(spec, widths=widths, inputs=latent_size, frames=stack),
                 "map": LocalMap(latent_size, spec.action_size, hidden),
             }
@@ -102,12 +101,20 @@ class E2C(ImageModel):
         )
         self._divergence_weight, self._consistency_weight = divergence_weight, consistency_weight
         self._system_noise, self._map_steps = system_noise, map_steps
+        self._encoder: PyramidEncoder = self._part("encoder")
         self._decoder: ImageDecoder = self._part("decoder")
         self._map: LocalMap = self._part("map")
 
     def flops_per_step(self, candidates: int) -> float:
         """Floating point operations of one imagined step of ``candidates`` action sequences."""
         return float(candidates * sum(2 * weight.numel() for weight in self._map.parameters()))
+
+    def _adapt(self, data: FrameSequences) -> None:
+        super()._adapt(data)
+        pairs = data.windows(2).to(data.frames.device)
+        rows = pairs[torch.linspace(0, len(pairs) - 1, min(_STARTED_FROM, len(pairs))).long()]
+        here, there = (data.stacks(at, self.stack).to(self.device) for at in (rows, rows + 1))
+        self._encoder.start_slow(here, there)
 
     def _loss(self, data: FrameSequences, starts: Tensor, generator: Generator) -> Tensor:
         rows = self._window_rows(data, starts)

@@ -147,6 +147,10 @@ class ImageModel(ABC):
     def _finish(self, latents: Tensor, data: FrameSequences, held_out: Tensor, generator: Generator) -> None:
         """What is left to learn on latents (F, d) that no longer change; rows (F,) held out are true."""
 
+    def _adapt(self, data: FrameSequences) -> None:
+        """What is taken from the data before the first gradient step."""
+        self._encoder.adapt(_thinned(data.frames), data.proprioception)
+
     def _changed(self) -> None:
         """Weights have changed: from here on they are used, not trained."""
         self._parts.eval()
@@ -173,7 +177,7 @@ class ImageModel(ABC):
         windows = learned_from if len(learned_from) >= 2 else windows
         first = not self._transitions_seen
         if first:
-            self._encoder.adapt(_thinned(data.frames), data.proprioception)
+            self._adapt(data)
         steps = self._first_steps if first else self._refit_steps
         loss = self._descend(data, windows, steps, generator, progress)
         self._transitions_seen = len(data)

@@ -8,6 +8,7 @@ from models.image.encoders import ImageEncoder
 from models.image.frames import ImageSpec
 
 _LEVELS, _WINDOW = 4, 4
+_PRINCIPAL, _FAINT = 4, 1e-5
 
 
 def pyramid(pictures: Tensor) -> list[Tensor]:
@@ -29,14 +30,18 @@ def pyramid_error(drawn: Tensor, wanted: Tensor) -> Tensor:
 
 
 class PyramidEncoder(ImageEncoder):
-    """A perceptron that sees pictures on all levels, added to a linear map of the coarsest.
+    """A perceptron that sees pictures on all levels, added to a linear map of features of the coarsest.
 
     On pixels alone, two places of a small thing are as different when they are near as when they are far; what a
-    network makes of them is folded and torn at first, and training does not undo that. This one starts as the principal
-    components of the coarsest level, over which small things move smoothly, and the perceptron as nothing.
+    network makes of them is folded and torn at first, and training does not undo that. This one starts as what changes
+    most slowly from frame to frame, and the perceptron as nothing. The features are the coarsest level of the newest
+    frame, over which small things move smoothly, how it differs from the frames before, and products of both, since
+    only where a thing is tells what its motion in the picture means.
+
+    Source: L. Wiskott and T. Sejnowski, "Slow Feature Analysis: Unsupervised Learning of Invariances", 2002.
     """
 
-    def __init__(self, spec: ImageSpec, *, stack: int, hidden: int, outputs: int, components: int) -> None:
+    def __init__(self, spec: ImageSpec, *, stack: int, hidden: int, outputs: int, slow: int) -> None:
         """Build the untrained encoder; see ``ImageEncoder``.
 
         Args:
@@ -44,7 +49,7 @@ class PyramidEncoder(ImageEncoder):
             stack: frames seen at once.
             hidden: width of the perceptron.
             outputs: numbers that it makes.
-            components: the first so many start as principal components.
+            slow: the first so many start as the slowest features.
         """
         super().__init__(spec, stack=stack, widths=(), hidden=hidden, outputs=outputs)
         pixels = [(spec.height >> level) * (spec.width >> level) for level in range(_LEVELS)]
@@ -54,28 +59,64 @@ class PyramidEncoder(ImageEncoder):
             nn.Linear(hidden, hidden), nn.SiLU(),
             nn.Linear(hidden, outputs),
         )  # fmt: skip
-        self._components = components
-        self.coarse = nn.Linear(spec.channels * stack * pixels[-1], outputs)
+        self._slow, self._newest = slow, spec.channels * pixels[-1]
+        self._moving = self._newest * (stack - 1)
+        place, motion = min(_PRINCIPAL, self._newest), min(_PRINCIPAL, self._moving)
+        self.place: Tensor
+        self.motion: Tensor
+        self.register_buffer("place", torch.zeros(self._newest, place))
+        self.register_buffer("motion", torch.zeros(self._moving, motion))
+        self.coarse = nn.Linear(self._newest + motion + place * motion, outputs)
         for last in (self.perceptron[-1], self.coarse):
             nn.init.zeros_(last.weight)  # type: ignore[arg-type]
             nn.init.zeros_(last.bias)  # type: ignore[arg-type]
 
     @torch.no_grad()
-    def adapt(self, frames: Tensor, proprioception: Tensor) -> None:
-        """Take the background, the contrast and the principal components from frames (F, C, H, W)."""
-        super().adapt(frames, proprioception)
-        coarsest = pyramid((frames.float() - self.background) / self.contrast)[-1].flatten(1)
-        coarsest = coarsest - coarsest.mean(0)
-        values, vectors = torch.linalg.eigh(coarsest.T @ coarsest / len(coarsest))
-        count = min(self._components, len(values))
-        chosen = vectors[:, -count:] / values[-count:].clamp(min=1e-6).sqrt()
-        self.coarse.weight[:count, : len(values)] = chosen.T
+    def start_slow(self, stacks: Tensor, following: Tensor) -> None:
+        """Start as slow features of stacks (B, stack, C, H, W) and of those that follow them one frame later."""
+        here, there = self._coarsest(stacks), self._coarsest(following)
+        for principal, part in zip(
+            (self.place, self.motion), here.split([self._newest, self._moving], -1), strict=True
+        ):
+            found = _whitening(part)[:, : principal.shape[1]]
+            principal.zero_()[:, : found.shape[1]] = found
+        seen = self._products(here)
+        white = _whitening(seen)
+        changes = (self._products(there) - seen) @ white
+        _, slowest = torch.linalg.eigh(changes.T @ changes)
+        chosen = white @ slowest[:, : self._slow]
+        count = chosen.shape[1]
+        self.coarse.weight[:count] = chosen.T
+        self.coarse.bias[:count] = -seen.mean(0) @ chosen
 
     def forward(self, stacks: Tensor, proprioception: Tensor) -> Tensor:
         """Stacks (B, stack, C, H, W) uint8 and proprioception (B, q) to (B, outputs)."""
-        features = self._features(stacks)
-        levels = pyramid(features.view(len(stacks), -1, *stacks.shape[-2:]))
+        levels = self._levels(stacks)
         seen = torch.cat([level.flatten(1) for level in levels], 1)
         measured = self._in_spreads(proprioception).to(seen.dtype)
-        encoded: Tensor = self.perceptron(torch.cat([seen, measured], 1)) + self.coarse(levels[-1].flatten(1))
+        slow = self.coarse(self._products(levels[-1].flatten(1)))
+        encoded: Tensor = self.perceptron(torch.cat([seen, measured], 1)) + slow
         return encoded.float()
+
+    def _levels(self, stacks: Tensor) -> list[Tensor]:
+        return pyramid(self._features(stacks).view(len(stacks), -1, *stacks.shape[-2:]))
+
+    def _coarsest(self, stacks: Tensor) -> Tensor:
+        return torch.cat([self._levels(part)[-1].flatten(1) for part in stacks.split(500)])
+
+    def _products(self, coarsest: Tensor) -> Tensor:
+        """The newest frame's coarsest level, the motion's principal components, and the products of both's."""
+        newest, moving = coarsest.split([self._newest, self._moving], -1)
+        motion = moving @ self.motion
+        crossed = (newest @ self.place).unsqueeze(-1) * motion.unsqueeze(-2)
+        return torch.cat([newest, motion, crossed.flatten(1)], -1)
+
+
+def _whitening(samples: Tensor) -> Tensor:
+    """(n, r) to principal components of samples (B, n), of variance 1, largest first and the faint left out."""
+    if not samples.shape[1]:
+        return samples.new_zeros(0, 0)
+    centred = samples - samples.mean(0)
+    variances, vectors = torch.linalg.eigh(centred.T @ centred / len(centred))
+    kept = variances > _FAINT * variances.max()
+    return (vectors[:, kept] / variances[kept].sqrt()).flip(-1)
