@@ -75,9 +75,8 @@ class PyramidEncoder(ImageEncoder):
     def start_slow(self, stacks: Tensor, following: Tensor) -> None:
         """Start as slow features of stacks (B, stack, C, H, W) and of those that follow them one frame later."""
         here, there = self._coarsest(stacks), self._coarsest(following)
-        for principal, part in zip(
-            (self.place, self.motion), here.split([self._newest, self._moving], -1), strict=True
-        ):
+        newest, moving = torch.split(here, [self._newest, self._moving], -1)
+        for principal, part in ((self.place, newest), (self.motion, moving)):
             found = _whitening(part)[:, : principal.shape[1]]
             principal.zero_()[:, : found.shape[1]] = found
         seen = self._products(here)
@@ -102,11 +101,11 @@ class PyramidEncoder(ImageEncoder):
         return pyramid(self._features(stacks).view(len(stacks), -1, *stacks.shape[-2:]))
 
     def _coarsest(self, stacks: Tensor) -> Tensor:
-        return torch.cat([self._levels(part)[-1].flatten(1) for part in stacks.split(500)])
+        return torch.cat([self._levels(part)[-1].flatten(1) for part in torch.split(stacks, 500)])
 
     def _products(self, coarsest: Tensor) -> Tensor:
         """The newest frame's coarsest level, the motion's principal components, and the products of both's."""
-        newest, moving = coarsest.split([self._newest, self._moving], -1)
+        newest, moving = torch.split(coarsest, [self._newest, self._moving], -1)
         motion = moving @ self.motion
         crossed = (newest @ self.place).unsqueeze(-1) * motion.unsqueeze(-2)
         return torch.cat([newest, motion, crossed.flatten(1)], -1)
@@ -119,4 +118,5 @@ def _whitening(samples: Tensor) -> Tensor:
     centred = samples - samples.mean(0)
     variances, vectors = torch.linalg.eigh(centred.T @ centred / len(centred))
     kept = variances > _FAINT * variances.max()
-    return (vectors[:, kept] / variances[kept].sqrt()).flip(-1)
+    white: Tensor = (vectors[:, kept] / variances[kept].sqrt()).flip(-1)
+    return white
