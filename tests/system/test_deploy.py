@@ -1,12 +1,14 @@
 """A run deployed in real time, in all its processes, on a simulated arm: no assertion is about time."""
 
 import csv
+import multiprocessing
 import os
 import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hardware.emulator import emulate
@@ -36,6 +38,7 @@ TINY = (
     "planner.iterations=1",
 )
 PATIENT = 30.0
+PATIENT_ARM = load_description("so101").model_copy(update={"patience": 0.2, "control_rate": 40.0})
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +106,28 @@ def test_a_latched_fault_keeps_every_deployment_out(run: Path, tmp_path: Path) -
         deploy(run, SimulatedArm(), latch_folder=tmp_path)
 
 
+@pytest.mark.parametrize("dies", ["control", "planner", "recorder"])
+def test_whoever_dies_the_arm_stands_and_a_fault_is_latched(dies: str, run: Path, tmp_path: Path) -> None:
+    folder = run / "deployments" / f"without {dies}"
+
+    def kill() -> None:
+        for process in multiprocessing.active_children():
+            if process.name == f"robot-ctrl {dies}" and process.pid is not None:
+                os.kill(process.pid, signal.SIGKILL)
+
+    thread = when_recording(folder, kill)
+    with emulate(load_description("so101")) as arm:
+        source = DescribedArm(PATIENT_ARM.model_copy(update={"safe_policy": "hold"}), arm.port)
+        with pytest.raises(StoppedError, match="reset-fault"):
+            deploy(run, source, episodes=50, learn=False, latch_folder=tmp_path, name=folder.name)
+        thread.join(10)
+        assert np.abs(arm.status().velocity).max() < 0.05
+        assert all(arm.status().torque_on), "the arm holds itself"
+    assert FaultLatch("so101", tmp_path).read() is not None
+    with pytest.raises(StoppedError, match="reset-fault"):
+        deploy(run, source, latch_folder=tmp_path)
+
+
 def test_a_run_for_other_joints_is_refused(run: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="Deploy a run that was trained for this robot"):
         deploy(run, "viperx", port="/dev/null", latch_folder=tmp_path)
@@ -115,8 +140,7 @@ def test_a_run_for_an_arm_of_other_lengths_is_refused(run: Path, tmp_path: Path)
 
 def test_the_same_run_is_deployed_over_the_wire(run: Path, tmp_path: Path) -> None:
     with emulate(load_description("so101")) as arm:
-        patient = load_description("so101").model_copy(update={"patience": 0.2, "control_rate": 40.0})
-        source = DescribedArm(patient, arm.port)
+        source = DescribedArm(PATIENT_ARM, arm.port)
         said = deploy(run, source, episodes=1, learn=False, stop_after=PATIENT, latch_folder=tmp_path, name="wire")
         assert "1 episode on so101" in said
         assert not any(arm.status().torque_on)
