@@ -53,7 +53,7 @@ class Search:
         self.episodes: list[FrameSequences] = []
 
     def run(self) -> None:
-        self.roll("random", 0, BasePolicy(self.task, "coloured", 1.0), RANDOM)
+        self.roll("random", 0, BasePolicy(self.task, "uniform"), RANDOM)
         for iteration in range(1, self.iterations + 1):
             self.fit(iteration)
             self.roll("search", iteration, self.policy(exploration=0.2), PER_ITERATION)

@@ -11,14 +11,14 @@ from torch.nn import functional
 from models.checks import require
 from models.dynamics import Rollout
 from models.image.decoders import ImageDecoder
-from models.image.encoders import ImageEncoder
 from models.image.frames import FrameSequences, ImageSpec
 from models.image.image_model import ImageModel
+from models.image.pyramid import pyramid
+from models.image.solar_encoder import RateEncoder
 from models.image.solar_local import LocalModel, fit_local, infer_states, moments_of, summed
 from models.image.solar_messages import Potentials, absorb
 from models.image.solar_regression import Moments, Regression
 
-_SMALLEST_STD = 0.02
 _FORGETTING = 0.02
 _ROUNDS = 5
 _EPISODES_AT_ONCE = 32
@@ -29,9 +29,11 @@ _REWARD_ITERATIONS = 3
 class SOLAR(ImageModel):
     """A variational autoencoder whose states form a linear-Gaussian chain; F and Σ have a conjugate posterior.
 
-    The encoder gives each frame a Gaussian potential; message passing through the chain turns those of a window
-    into its posterior. The loss is the evidence bound: −log p(o | s) + KL(q(s) ‖ p(s | F, Σ)), and the posterior of F
-    and Σ given all windows is kept up to date in closed form (structured variational autoencoder, Johnson 2016).
+    A state is a code of the frame and the code's rate of change. The encoder gives each frame a Gaussian potential of
+    both; message passing through the chain turns those of a window into its posterior. The loss is the evidence bound:
+    −log p(o | s) − log p(r | s) + KL(q(s) ‖ p(s | F, Σ)), where pictures are compared at several scales and the reward
+    r is a concave quadratic of the state. The posterior of F and Σ given all windows is kept up to date in closed form
+    (structured variational autoencoder, Johnson 2016).
 
     After each fit the dynamics of the last ``local_rollouts`` episodes are inferred for every step, with the
     global posterior as the prior: ``local``, which a planner improves the policy of those episodes with. States
@@ -51,7 +53,8 @@ class SOLAR(ImageModel):
         stack: int = 2,
         widths: tuple[int, ...] = (),
         unroll: int = 9,
-        divergence_weight: float = 1e-3,
+        divergence_weight: float = 0.1,
+        reward_weight: float = 3.0,
         local_rollouts: int = 20,
         learn_reward: bool = False,
         prior_strength: float = 1.0,
@@ -68,13 +71,14 @@ class SOLAR(ImageModel):
         Args:
             spec: what it sees.
             latent_size: d.
-            stack: frames that the encoder sees at once.
-            widths: channels of the encoder's and the decoder's convolutions; none for perceptrons.
+            stack: 2 for states with rates, 1 where a frame shows everything.
+            widths: channels of the decoder's convolutions; none for a perceptron.
             unroll: steps of the windows that are trained on.
             divergence_weight: of one nat of divergence per frame against the squared error per pixel, in units of
-                contrast.
+                contrast and added up over the scales.
+            reward_weight: of the share of the rewards' variance that is left unexplained, against the same.
             local_rollouts: the last so many episodes are one policy's, and of one length.
-            learn_reward: fit a concave quadratic to the rewards of the last rollouts.
+            learn_reward: shape the latent so that rewards are quadratic in it, and fit them to the last rollouts.
             prior_strength: how many transitions the global dynamics count for, as the prior of each step's.
             learning_rate: of Adam, after a warm-up falling along half a cosine.
             batch_size: windows per gradient step.
@@ -92,7 +96,7 @@ class SOLAR(ImageModel):
 
         def parts() -> dict[str, nn.Module]:
             return {
-                "encoder": ImageEncoder(spec, stack=stack, widths=widths, hidden=256, outputs=2 * latent_size),
+                "encoder": RateEncoder(spec, stack=stack, hidden=256, size=latent_size),
                 "decoder": ImageDecoder(spec, widths=widths, inputs=latent_size),
                 "dynamics": GlobalDynamics(latent_size, spec.action_size),
                 "reward": QuadraticReward(latent_size),
@@ -112,7 +116,8 @@ class SOLAR(ImageModel):
             mixed_precision=mixed_precision,
             seed=seed,
         )
-        self._divergence_weight, self._local_rollouts = divergence_weight, local_rollouts
+        self._divergence_weight, self._reward_weight = divergence_weight, reward_weight
+        self._local_rollouts = local_rollouts
         self._prior_strength, self.learn_reward = prior_strength, learn_reward
         self._reward: QuadraticReward = self._part("reward")
         self._decoder: ImageDecoder = self._part("decoder")
@@ -143,6 +148,7 @@ class SOLAR(ImageModel):
         square = states.covariance + states.mean.unsqueeze(-1) * states.mean.unsqueeze(-2)
         expected = (evidence.information * states.mean).sum((1, 2)) - 0.5 * (evidence.precision * square).sum((1, 2, 3))
         divergence = (expected - states.log_evidence).mean() / rows.shape[1]
+        error = self._reward_error(states.mean[:, 1:].float(), data, rows[:, 1:]) if self.learn_reward else 0.0
         noise = torch.randn(states.mean.shape, generator=generator, dtype=torch.float64).to(self.device)
         root = torch.linalg.cholesky(states.covariance)
         drawn = (states.mean + (root @ noise.unsqueeze(-1)).squeeze(-1)).float()
@@ -150,7 +156,15 @@ class SOLAR(ImageModel):
         wanted = (frames - self._encoder.background) / self._encoder.contrast
         with self._casting():
             decoded = self._decoder(drawn.flatten(0, 1))
-        return functional.mse_loss(decoded, wanted) + self._divergence_weight * divergence.float()
+        drawn_wrong = torch.stack([level.square().mean() for level in pyramid(decoded - wanted)]).sum()
+        return drawn_wrong + self._divergence_weight * divergence.float() + self._reward_weight * error
+
+    def _reward_error(self, states: Tensor, data: FrameSequences, rows: Tensor) -> Tensor:
+        """The share of the rewards' variance that states (B, T, d) at rows (B, T) do not explain."""
+        require(data.rewards is not None, "fit: the frames have no rewards, which learn_reward needs; record them")
+        assert data.rewards is not None
+        rewards = data.rewards[rows].to(self.device)
+        return functional.mse_loss(self._reward(states), rewards) / data.rewards.var().clamp(min=1e-12)
 
     def _anywhere(self) -> tuple[Tensor, Tensor]:
         """The prior of the first state of a window."""
@@ -179,7 +193,6 @@ class SOLAR(ImageModel):
         prior = self._dynamics.posterior().tempered(self._prior_strength)
         self._local = fit_local(prior, actions, evidence, rounds=_ROUNDS)
         if self.learn_reward:
-            require(data.rewards is not None, "fit: the frames have no rewards, which learn_reward needs; record them")
             assert data.rewards is not None
             rows = torch.cat([rows[1:] for rows in episodes[-_REWARD_ITERATIONS * self._local_rollouts :]])
             self._reward.fit(latents[rows].double(), data.rewards[rows].to(self.device).double())
@@ -241,8 +254,7 @@ class SOLAR(ImageModel):
 
     def reward(self, states: Tensor) -> Tensor:
         """The reward (...) of arriving at states (..., d), as it was fitted to the last rollouts."""
-        rewards: Tensor = self._reward(states)
-        return rewards
+        return _quadratic(states, *(part.detach().to(states) for part in self._reward.parameters()))
 
     def rollout(self, state: Tensor, actions: Tensor, *, generator: Generator | None = None) -> Rollout:
         """Imagine what N action sequences do; see ``Dynamics``. P = 1, the global dynamics, without noise.
@@ -318,25 +330,20 @@ class QuadraticReward(nn.Module):
 
     def __init__(self, size: int) -> None:
         super().__init__()
-        self.best: Tensor
-        self.root: Tensor
-        self.height: Tensor
-        self.register_buffer("best", torch.zeros(size, dtype=torch.float64))
-        self.register_buffer("root", torch.eye(size, dtype=torch.float64))
-        self.register_buffer("height", torch.zeros((), dtype=torch.float64))
+        self.best = nn.Parameter(torch.zeros(size))
+        self.root = nn.Parameter(0.1 * torch.eye(size))
+        self.height = nn.Parameter(torch.zeros(()))
 
     def forward(self, states: Tensor) -> Tensor:
         """Of states (..., d): (...)."""
         return _quadratic(states, self.best.to(states), self.root.to(states), self.height.to(states))
 
     def fit(self, states: Tensor, rewards: Tensor) -> None:
-        """Least squares on states (F, d) and rewards (F,)."""
-        centre, scale = states[rewards.argmax()], float(states.std()) + 1e-6
+        """Least squares on states (F, d) and rewards (F,), from where it is."""
         spread = float(rewards.std()) + 1e-9
+        parts = (self.best, self.root, self.height)
         with torch.enable_grad():
-            best = centre.clone().requires_grad_()
-            root = (torch.eye(len(centre)).to(states) * (spread**0.5 / scale)).requires_grad_()
-            height = rewards.max().clone().requires_grad_()
+            best, root, height = (part.detach().to(states).clone().requires_grad_() for part in parts)
             optimizer = torch.optim.LBFGS([best, root, height], max_iter=200, line_search_fn="strong_wolfe")
 
             def loss() -> Tensor:
@@ -346,8 +353,8 @@ class QuadraticReward(nn.Module):
                 return error
 
             optimizer.step(loss)  # type: ignore[no-untyped-call]
-        for kept, found in ((self.best, best), (self.root, root), (self.height, height)):
-            kept.copy_(found.detach())
+        for kept, found in zip(parts, (best, root, height), strict=True):
+            kept.data.copy_(found.detach())
 
 
 def _quadratic(states: Tensor, best: Tensor, root: Tensor, height: Tensor) -> Tensor:
@@ -362,9 +369,9 @@ def _episodes(data: FrameSequences) -> list[Tensor]:
 
 
 def _potentials(encoded: Tensor) -> Potentials:
-    """Evidence (B, T) from what the encoder says: (B, T, 2 d) means and raw standard deviations."""
-    mean, raw = encoded.double().chunk(2, -1)
-    precision = (functional.softplus(raw) + _SMALLEST_STD).square().reciprocal()
+    """Evidence (B, T) from what the encoder says: (B, T, 2 d) means and standard deviations."""
+    mean, std = encoded.double().chunk(2, -1)
+    precision = std.square().reciprocal()
     return Potentials(torch.diag_embed(precision), precision * mean)
 
 

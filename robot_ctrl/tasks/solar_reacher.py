@@ -1,11 +1,12 @@
 """Improve one policy of dm_control's reacher, from one start to one goal, from pictures and rewards, with SOLAR."""
 
+from dataclasses import replace
 from typing import Any, ClassVar, cast
 
 import numpy as np
 from torch import Tensor
 
-from hardware.robot import CameraSpec
+from hardware.robot import CameraSpec, Observation
 from models.dynamics import Rollout
 from models.image.solar import SOLAR
 from planners.cost import Cost
@@ -18,7 +19,8 @@ _FARTHEST = 1.5
 """The goal's angles are at most this far from the start's, rad: what 50 steps leave time for."""
 
 _FURTHEST_BENT = 2.0
-_EFFORT = 1e-3
+_EFFORT = 1e-2
+_SUPERSAMPLING = 4
 
 
 class ReacherSolar(ReacherGoalImage):
@@ -29,7 +31,7 @@ class ReacherSolar(ReacherGoalImage):
     defaults: ClassVar[dict[str, Any]] = {
         "episodes": 240,
         "planner": {"name": "kl-lqr", "horizon": 50},
-        "learning": {"version": 1.0, "base_policy": "coloured", "base_policy_colour": 1.0}
+        "learning": {"version": 1.0, "base_policy": "uniform"}
         | {"random_episodes": 40, "refit_every_episodes": 20, "show_episodes": 4},
     }
 
@@ -45,7 +47,12 @@ class ReacherSolar(ReacherGoalImage):
             picture_size: pixels, both ways.
         """
         super().__init__(episode_steps=episode_steps, action_repeat=action_repeat, picture_size=picture_size)
-        self.robot = OneSceneReacher(self.robot.spec.cameras[0], action_repeat, scene)
+        camera = replace(self.robot.spec.cameras[0], supersampling=_SUPERSAMPLING)
+        self.robot = OneSceneReacher(camera, action_repeat, scene)
+
+    def reward(self, observation: Observation) -> float:
+        """The negative squared distance to the goal, in units of 10 cm: what a quadratic can predict."""
+        return -((super().reward(observation) / ALREADY_THERE) ** 2)
 
     def cost(self, goal: Tensor) -> Cost:
         """What the model expects of the distance to the goal, and a little effort; it has not been told the goal."""

@@ -2,13 +2,15 @@ import sys
 from functools import cache
 from pathlib import Path
 
+import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
-from dots import SPEC, draw, move, picture
+from dots import SPEC, draw, move, picture, wander
 
 from models.image.frames import FrameSequences
-from models.image.solar import SOLAR
+from models.image.solar import SOLAR, QuadraticReward
+from models.image.solar_encoder import RateEncoder
 from models.image.solar_local import fit_local
 from models.image.solar_messages import Chain, Potentials, absorb, smooth
 from models.image.solar_regression import Moments, Regression
@@ -142,28 +144,89 @@ def test_dynamics_and_behaviour_of_rollouts_are_recovered() -> None:
     assert torch.allclose(found.policy_covariance.flatten(), torch.full((steps,), 0.25, dtype=DOUBLE), atol=0.06)
 
 
+def test_first_codes_are_principal_components_and_rates_their_changes() -> None:
+    frames = wander(20, 10, seed=4)[0].frames
+    encoder = RateEncoder(SPEC, stack=2, hidden=8, size=6)
+    encoder.adapt(frames, torch.zeros(len(frames), 0))
+    encoder.eval()
+    with torch.no_grad():
+        codes = encoder(frames.unsqueeze(1).expand(-1, 2, -1, -1, -1), torch.zeros(len(frames), 0))
+        moved = encoder(torch.stack([frames[:-1], frames[1:]], 1), torch.zeros(len(frames) - 1, 0))
+    assert torch.allclose(codes[:, :3].T.cov(), torch.eye(3), atol=1e-3)
+    assert torch.allclose(codes[:, :3].mean(0), torch.zeros(3), atol=1e-3)
+    assert torch.equal(codes[:, 3:6], torch.zeros(len(frames), 3))
+    assert torch.allclose(moved[:, :3], codes[1:, :3], atol=1e-5)
+    change = codes[1:, :3] - codes[:-1, :3]
+    assert torch.allclose(moved[:, 3:6], change * (moved[0, 3] / change[0, 0]), atol=1e-3)
+    assert (codes[:, 6:] > 0).all()
+
+
+@pytest.mark.parametrize(("stack", "size", "said"), [(3, 6, "sees 1 frame, or 2"), (2, 5, "multiple of 2")])
+def test_states_that_cannot_be_codes_and_rates_are_refused(stack: int, size: int, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        SOLAR(SPEC, latent_size=size, stack=stack)
+
+
+def test_a_quadratic_reward_is_recovered() -> None:
+    generator = torch.Generator().manual_seed(5)
+    states = torch.randn(200, 3, generator=generator, dtype=DOUBLE)
+    best, curved = torch.tensor([1.0, -2.0, 0.5], dtype=DOUBLE), positive(generator, 3)
+    apart = states - best
+    rewards = 4 - 0.5 * ((apart @ curved) * apart).sum(-1)
+    found = QuadraticReward(3)
+    found.fit(states, rewards)
+    assert torch.allclose(found.best.double(), best, atol=1e-3)
+    assert torch.allclose((found.root @ found.root.T).double(), curved, atol=1e-3)
+
+
 START, GOAL, LENGTH = torch.tensor([[5.0, 5.0]]), torch.tensor([[8.0, 7.0]]), 10
+
+
+def rollouts(count: int, seed: int) -> FrameSequences:
+    """Random motion from the start, rewarded with the negative squared distance to the goal."""
+    generator = torch.Generator().manual_seed(seed)
+    episodes = []
+    for number in range(count):
+        places, actions = [START], []
+        for _ in range(LENGTH):
+            actions.append(2 * torch.rand(1, 2, generator=generator) - 1)
+            places.append(move(places[-1], actions[-1]))
+        actions.append(torch.zeros(1, 2))
+        at = torch.cat(places)
+        episodes.append(
+            FrameSequences(
+                draw(at),
+                torch.zeros(LENGTH + 1, 0),
+                torch.cat(actions),
+                -(at - GOAL).square().sum(-1),
+                torch.full((LENGTH + 1,), number),
+            )
+        )
+    return FrameSequences.concatenate(episodes)
 
 
 @cache
 def fitted() -> SOLAR:
-    generator = torch.Generator().manual_seed(0)
     model = SOLAR(
         SPEC, latent_size=3, stack=1, local_rollouts=10, first_steps=120, batch_size=12, unroll=4, learning_rate=3e-3,
-        mixed_precision=False,
+        learn_reward=True, mixed_precision=False,
     )  # fmt: skip
-    episodes = []
-    for number in range(15):
-        at, frames, actions = START, [draw(START)], []
-        for _ in range(LENGTH):
-            actions.append(2 * torch.rand(1, 2, generator=generator) - 1)
-            at = move(at, actions[-1])
-            frames.append(draw(at))
-        actions.append(torch.zeros(1, 2))
-        count = torch.full((LENGTH + 1,), number)
-        episodes.append(FrameSequences(torch.cat(frames), torch.zeros(LENGTH + 1, 0), torch.cat(actions), None, count))
-    model.fit(FrameSequences.concatenate(episodes), generator=generator)
+    model.fit(rollouts(15, seed=0), generator=torch.Generator().manual_seed(0))
     return model
+
+
+def test_rewards_are_quadratic_in_the_latent() -> None:
+    model, new = fitted(), rollouts(10, seed=1)
+    assert new.rewards is not None
+    errors = model.reward(model.encode(new)) - new.rewards
+    assert errors.square().mean() < 0.1 * new.rewards.var()
+    assert not model.reward(model.encode(new)).requires_grad
+
+
+def test_rewards_that_were_not_recorded_are_missed() -> None:
+    model = SOLAR(SPEC, latent_size=3, stack=1, learn_reward=True, first_steps=1, unroll=4)
+    with pytest.raises(ValueError, match="the frames have no rewards"):
+        model.fit(wander(4, 8, seed=0)[0], generator=torch.Generator().manual_seed(0))
 
 
 def test_states_are_filtered_and_pictures_drawn() -> None:

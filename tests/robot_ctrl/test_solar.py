@@ -43,7 +43,7 @@ def run(model: SOLAR, plan: Plan | None, number: int, generator: torch.Generator
         torch.cat(frames),
         torch.zeros(STEPS + 1, 0),
         torch.stack(actions),
-        -torch.tensor(distances),
+        -torch.tensor(distances).square(),
         torch.full((STEPS + 1,), number),
     )
     return episode, distances[-1]
