@@ -1,6 +1,6 @@
 """What plan latency costs, and what the real-time loop wins back; in virtual time, so the machine does not matter.
 
-    python benchmarks/latency.py --run runs/arm-reach          about 20 minutes
+    python benchmarks/latency.py --run runs/arm-reach          about 40 minutes
 
 A trained arm-reach run drives the simulated arm at 100 Hz. Plans take 0, 20, 50 and 100 ms of virtual time. The cost is
 the mean distance to the target over an episode, as a ratio to that of a planner that takes no time. Compared:
@@ -99,7 +99,7 @@ VARIANTS: dict[str, tuple[bool, Callable[[PlanFrom, Array], PlanFrom], type[Virt
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, required=True, help="a trained arm-reach run")
-    parser.add_argument("--trials", type=int, default=10)
+    parser.add_argument("--trials", type=int, default=20)
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), help="only these; others stay in the csv")
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -172,7 +172,7 @@ def write(rows: list[dict[str, object]]) -> None:
 
 
 def table(rows: list[dict[str, object]]) -> str:
-    """The median over trials of the cost, as a ratio to the loop's without latency, and the final distance."""
+    """The median cost as a ratio to the loop's without latency, the final distance, and how often the loop was better."""
     costs: dict[tuple[str, str], dict[int, tuple[float, float]]] = defaultdict(dict)
     for row in rows:
         key = str(row["variant"]), str(row["latency_ms"])
@@ -185,7 +185,9 @@ def table(rows: list[dict[str, object]]) -> str:
             trials = costs[variant, latency]
             ratio = statistics.median(cost / reference[trial][0] for trial, (cost, _) in trials.items())
             final = statistics.median(final for _, final in trials.values())
-            cells.append(f"{ratio:.2f} ({final * 1e3:.1f} mm)")
+            worse = sum(cost > costs["the loop", latency][trial][0] for trial, (cost, _) in trials.items())
+            against = "" if variant == "the loop" or latency == "0" else f", worse in {worse} of {len(trials)}"
+            cells.append(f"{ratio:.2f} ({final * 1e3:.1f} mm{against})")
         lines.append(f"| {latency} ms | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
