@@ -172,7 +172,7 @@ def write(rows: list[dict[str, object]]) -> None:
 
 
 def table(rows: list[dict[str, object]]) -> str:
-    """The median cost as a ratio to the loop's without latency, the final distance, and how often the loop was better."""
+    """Medians: cost as a ratio to the loop's without latency, final distance; how often the loop was better."""
     costs: dict[tuple[str, str], dict[int, tuple[float, float]]] = defaultdict(dict)
     for row in rows:
         key = str(row["variant"]), str(row["latency_ms"])
