@@ -25,6 +25,7 @@ class PixelTask(ImageTask):
     defaults: ClassVar[dict[str, Any]] = {
         "env_steps": 50_000,
         "episodes": 200,
+        "model": {"distance_steps": 0},
         "planner": {"horizon": 12, "population": 128, "elites": 16, "iterations": 3},
         "learning": {"base_policy": "coloured", "base_policy_colour": 1.0, "random_episodes": 10, "show_episodes": 1},
     }
