@@ -48,7 +48,7 @@ class Search:
         self.seed, self.iterations, self.rows = seed, iterations, rows
         self.task = ReacherSolar(scene=seed)
         self.task.robot.connect()
-        self.model = SOLAR(self.task.image_spec, learn_reward=True, first_steps=600, refit_steps=60, seed=seed)
+        self.model = SOLAR(self.task.image_spec, learn_reward=True, seed=seed)
         self.task.see_with(self.model)
         self.episodes: list[FrameSequences] = []
 
@@ -61,8 +61,8 @@ class Search:
         self.roll("without noise", self.iterations + 1, self.policy(exploration=0.0), PER_ITERATION)
 
     def policy(self, exploration: float) -> Controller:
-        planner = {"name": "kl-lqr", "horizon": self.task.episode_steps, "risk": "mean", "risk_parameter": None}
-        return Controller(self.task, self.model, {**planner, "exploration": exploration, "step": 1.0}, replan_every=0)
+        planner = {**self.task.defaults["planner"], "risk": "mean", "risk_parameter": None, "exploration": exploration}
+        return Controller(self.task, self.model, planner, replan_every=0)
 
     def fit(self, iteration: int) -> None:
         generator = torch.Generator().manual_seed(derive_seed(self.seed, "fit", iteration))

@@ -30,7 +30,7 @@ class ReacherSolar(ReacherGoalImage):
     learns_reward: ClassVar[bool] = True
     defaults: ClassVar[dict[str, Any]] = {
         "episodes": 240,
-        "planner": {"name": "kl-lqr", "horizon": 50},
+        "planner": {"name": "kl-lqr", "horizon": 50, "step": 0.4},
         "learning": {"version": 1.0, "base_policy": "uniform"}
         | {"random_episodes": 40, "refit_every_episodes": 20, "show_episodes": 4},
     }
