@@ -2,17 +2,20 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 from dots import SPEC, draw, move, picture
 
+from hardware.robot import Observation
 from models.dynamics import Rollout
 from models.image.frames import FrameSequences
 from models.image.solar import SOLAR
 from planners.kl_lqr import KLConstrainedLQR
 from planners.plan import Plan
 from planners.planner import Horizon
+from robot_ctrl.tasks.solar_reacher import ReacherSolar
 
 START, GOAL, STEPS = torch.tensor([[5.0, 5.0]]), torch.tensor([[8.0, 7.0]]), 8
 MODEL = {
@@ -68,3 +71,10 @@ def test_a_dot_is_brought_most_of_the_way_to_its_goal_in_three_iterations() -> N
             episodes.append(episode)
             ends.append(end)
     assert np.median(ends) < 0.5 * float((START - GOAL).norm())
+
+
+def test_the_reachers_reward_is_quadratic_in_the_distance() -> None:
+    task = ReacherSolar()
+    for distance in (0.0, 0.1, 0.2):
+        values = {"finger": np.array([0.3, 0.0, 0.01]), "goal_tip": np.array([0.3, -distance, 0.01])}
+        assert task.reward(Observation(0, values, {}, {}, {})) == pytest.approx(-((10 * distance) ** 2))
