@@ -42,6 +42,7 @@ class E2C(ImageModel):
         widths: tuple[int, ...] = (32, 64, 128),
         divergence_weight: float = 3.0,
         consistency_weight: float = 10.0,
+        motion_weight: float = 10.0,
         system_noise: float = 0.05,
         learning_rate: float = 1e-3,
         batch_size: int = 100,
@@ -63,6 +64,8 @@ class E2C(ImageModel):
             divergence_weight: of one nat of divergence against the squared error per pixel, in units of contrast and
                 added up over the scales.
             consistency_weight: λ.
+            motion_weight: of the squared error of how frames of a stack differ against that of the newest: without
+                it speeds, which show little, are not worth a number of the latent.
             system_noise: standard deviation that a step adds in every dimension.
             learning_rate: of Adam, after a warm-up falling along half a cosine.
             batch_size: transitions per gradient step.
@@ -100,7 +103,7 @@ class E2C(ImageModel):
             seed=seed,
         )
         self._divergence_weight, self._consistency_weight = divergence_weight, consistency_weight
-        self._system_noise, self._map_steps = system_noise, map_steps
+        self._motion_weight, self._system_noise, self._map_steps = motion_weight, system_noise, map_steps
         self._encoder: PyramidEncoder = self._part("encoder")
         self._decoder: ImageDecoder = self._part("decoder")
         self._map: LocalMap = self._part("map")
@@ -129,7 +132,7 @@ class E2C(ImageModel):
         wanted = ((stacks - self._encoder.background) / self._encoder.contrast).flatten(1, 2)
         with self._casting():
             decoded = self._decoder(torch.cat([state, following]))
-        error = pyramid_error(decoded, wanted)
+        error = self._picture_error(decoded - wanted)
         prior = 0.5 * (std[:, 0].square() + mean[:, 0].square() - 1 - 2 * std[:, 0].log()).sum(-1)
         carried = _apply(matrix, control, offset, mean[:, 0], actions)
         spread = matrix * std[:, :1].square() @ matrix.mT + self._system_noise**2 * torch.eye(self.state_size).to(
@@ -137,6 +140,14 @@ class E2C(ImageModel):
         )
         apart = gaussian_divergence(carried, spread, mean[:, 1], std[:, 1])
         return error + self._divergence_weight * (prior + self._consistency_weight * apart).mean()
+
+    def _picture_error(self, left: Tensor) -> Tensor:
+        """Of what is left (B, stack C, H, W) of stacks when drawn ones are taken away."""
+        channels = self.spec.channels
+        error = pyramid_error(left[:, -channels:])
+        if self.stack > 1:
+            error = error + self._motion_weight * pyramid_error(left[:, channels:] - left[:, :-channels])
+        return error
 
     def _finish(self, latents: Tensor, data: FrameSequences, held_out: Tensor, generator: Generator) -> None:
         windows = data.windows(_MAP_UNROLL + 1).cpu()

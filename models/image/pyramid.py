@@ -24,9 +24,9 @@ def pyramid(pictures: Tensor) -> list[Tensor]:
     return levels
 
 
-def pyramid_error(drawn: Tensor, wanted: Tensor) -> Tensor:
-    """The mean squared error of pictures (B, C, H, W) on every level, added up."""
-    return torch.stack([level.square().mean() for level in pyramid(drawn - wanted)]).sum()
+def pyramid_error(difference: Tensor) -> Tensor:
+    """The mean square of differences of pictures (B, C, H, W) on every level, added up."""
+    return torch.stack([level.square().mean() for level in pyramid(difference)]).sum()
 
 
 class PyramidEncoder(ImageEncoder):

@@ -35,7 +35,7 @@ class PendulumImage(GoalImageTask):
     models: ClassVar[tuple[str, ...]] = ("e2c", "joint-embedding", "latent-state-space")
     defaults: ClassVar[dict[str, Any]] = {
         "episodes": 203,
-        "model": {"latent_size": 3, "stack": 2, "widths": []},
+        "model": {"latent_size": 3, "stack": 2, "widths": [], "first_steps": 900},
         "planner": {"name": "ilqr", "horizon": 20, "iterations": 20},
         "learning": {"version": 0.5, "base_policy": "coloured", "base_policy_colour": 1.0}
         | {"random_episodes": 200, "show_episodes": 4},

@@ -19,7 +19,7 @@ def test_every_level_keeps_the_sum() -> None:
 
 
 def test_the_error_grows_with_the_distance_far_beyond_the_thing() -> None:
-    errors = [float(pyramid_error(spot(8), spot(8 + apart))) for apart in (0, 1, 2, 4, 8)]
+    errors = [float(pyramid_error(spot(8) - spot(8 + apart))) for apart in (0, 1, 2, 4, 8)]
     assert errors[0] == 0
     assert errors == sorted(errors)
     assert errors[4] > 1.05 * errors[3]
