@@ -59,6 +59,7 @@ def arm(*overrides: str, frames: int = 30_000) -> Variant:
 PLANNING = {
     "default": (),
     "latent L2": ("model.distance_steps=0", "task.proposals=false"),
+    "temporal distance alone": ("model.latent_weight=0",),
     "last step only": ("task.last_step_only=true",),
     "no doubt in the cost": ("task.doubt=0",),
     "no proposals": ("task.proposals=false",),

@@ -48,6 +48,7 @@ class JointEmbedding(ImageModel):
         far_unroll: int = 10,
         far_steps: int = 1500,
         distance_steps: int = 3000,
+        latent_weight: float = 0.25,
         policy_steps: int = 2000,
         posture_steps: int = 5000,
         holdout_fraction: float = 0.05,
@@ -76,6 +77,8 @@ class JointEmbedding(ImageModel):
             far_steps: gradient steps of that, in every fit; 0 leaves it out.
             distance_steps: gradient steps of the temporal distance, in every fit; 0 plans with the Euclidean
                 distance between latents instead.
+            latent_weight: of the Euclidean distance between latents, which is added to the temporal one: near a
+                goal it tells apart what takes the same time, and far away it is small beside the time.
             policy_steps: gradient steps of the policy that planners start from, in every fit; 0 leaves it out.
             posture_steps: gradient steps of the first fit of what guesses the proprioception of goal pictures.
             holdout_fraction: part of the episodes that is not learned from.
@@ -118,7 +121,7 @@ class JointEmbedding(ImageModel):
         self.heads = heads
         self._sigreg_weight, self._directions, self._inverse_weight = sigreg_weight, sigreg_directions, inverse_weight
         self._far_unroll, self._far_steps, self._distance_steps = far_unroll, far_steps, distance_steps
-        self._policy_steps = policy_steps
+        self._policy_steps, self._latent_weight = policy_steps, latent_weight
         self._precision = precision
         self._heads: LatentHeads = self._part("heads")
         self._inverse: nn.Sequential = self._part("inverse")
@@ -174,12 +177,12 @@ class JointEmbedding(ImageModel):
         self._heads.thaw()
 
     def distance(self, states: Tensor, goal: Tensor) -> Tensor:
-        """The temporal distance (...) of latents (..., d) from a goal (d,), in units of 10 control periods."""
+        """How far latents (..., d) are from a goal (d,): in time, and a little in the latent itself."""
+        apart: Tensor = torch.linalg.vector_norm(states - goal, dim=-1)
         if not self._distance_steps:
-            apart: Tensor = torch.linalg.vector_norm(states - goal, dim=-1)
             return apart
-        distances: Tensor = self._distance(states, goal)
-        return distances
+        time: Tensor = self._distance(states, goal)
+        return time + self._latent_weight * apart
 
     @torch.no_grad()
     def propose(self, state: Tensor, goal: Tensor, steps: int) -> Tensor | None:

@@ -59,7 +59,7 @@ class GoalImageTask(ImageTask):
         """The picture (h, w, 3) uint8 of the goal that belongs to the episode."""
 
     def cost(self, goal: Tensor) -> Cost:
-        """The temporal distance to the goal picture along the way, what members disagree about, a little effort."""
+        """The distance to the goal picture along the way, what members disagree about, a little effort."""
         self._encoded = None
         return goal_cost(
             self._image_model, self._goal_state(goal), doubt=self._doubt, last_step_only=self._last_step_only

@@ -84,6 +84,17 @@ def test_distance_grows_with_the_time_to_the_goal() -> None:
     assert (distances.diff() > 0).all()
 
 
+def test_distance_is_time_and_a_share_of_that_between_latents() -> None:
+    generator = torch.Generator().manual_seed(0)
+    states, goal = torch.randn(3, 4, 2, generator=generator), torch.randn(2, generator=generator)
+    default, time, latent = (
+        JointEmbedding(SPEC, **SMALL | change)  # type: ignore[arg-type]
+        for change in ({}, {"latent_weight": 0.0}, {"distance_steps": 0})
+    )
+    expected = time.distance(states, goal) + 0.25 * latent.distance(states, goal)
+    torch.testing.assert_close(default.distance(states, goal), expected)
+
+
 def test_planning_by_shooting_brings_the_dot_to_the_goal() -> None:
     model, generator = fitted(), torch.Generator().manual_seed(2)
     goals = torch.tensor([[12.0, 3.0], [3.0, 11.0]])
