@@ -50,8 +50,8 @@ SUITES: dict[str, dict[str, Variant]] = {
     "arm-reach": {"default": Variant("arm-reach", trials=40)},
     "arm-push": {"default": Variant("arm-push", trials=40)},
     "learned-reward": {
-        "dmc:cartpole-swingup": Variant("dmc:cartpole-swingup", ("env_steps=25000",)),
-        "dmc:reacher-easy": Variant("dmc:reacher-easy", ("env_steps=25000",)),
+        "dmc:cartpole-swingup": Variant("dmc:cartpole-swingup", ("env_steps=15000",)),
+        "dmc:reacher-easy": Variant("dmc:reacher-easy", ("env_steps=15000",)),
         "gym:Pusher-v5": Variant("gym:Pusher-v5", ("env_steps=10000",)),
     },
     "ablations": {

@@ -20,9 +20,18 @@ DEATH_COST = 100.0
 
 
 class _AnyEnvironment(Task):
-    """The state is the environment's flattened observation; reward and ends are learned."""
+    """The state is the environment's flattened observation; reward and ends are learned.
 
-    defaults: ClassVar[dict[str, Any]] = {"env_steps": 50_000, "episodes": 200, "planner": {"horizon": 15}}
+    How far ahead one has to see is not known here, so plans are short and a learned value says what follows them.
+    """
+
+    defaults: ClassVar[dict[str, Any]] = {
+        "env_steps": 50_000,
+        "episodes": 200,
+        "planner": {"horizon": 10},
+        "value": {},
+        "learning": {"base_policy": "coloured", "base_policy_colour": 1.0, "random_episodes": 3},
+    }
     learns_reward = True
     learns_termination = True
 
