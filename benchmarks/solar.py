@@ -2,8 +2,9 @@
 
     python benchmarks/solar.py --seeds 1 2 3
 
-Every seed has its own start and goal. 40 random rollouts, then 10 iterations of 20; after the last fit 20 rollouts
-without exploration. benchmarks/results/solar.csv holds every rollout; a seed that is there is not run again.
+Every seed has its own start and goal. 40 random rollouts, then 10 iterations of a fit and 20 rollouts of the policy
+that it leads to; at last 20 rollouts of the tenth policy without noise. benchmarks/results/solar.csv holds every
+rollout; a seed that is there is not run again.
 `robot-ctrl run reacher-solar task.scene=1 seed=1` does the same with recordings and a report.
 """
 
@@ -57,8 +58,7 @@ class Search:
         for iteration in range(1, self.iterations + 1):
             self.fit(iteration)
             self.roll("search", iteration, self.policy(exploration=0.2), PER_ITERATION)
-        self.fit(self.iterations + 1)
-        self.roll("without noise", self.iterations + 1, self.policy(exploration=0.0), PER_ITERATION)
+        self.roll("without noise", self.iterations, self.policy(exploration=0.0), PER_ITERATION)
 
     def policy(self, exploration: float) -> Controller:
         planner = {**self.task.defaults["planner"], "risk": "mean", "risk_parameter": None, "exploration": exploration}

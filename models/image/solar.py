@@ -13,7 +13,7 @@ from models.dynamics import Rollout
 from models.image.decoders import ImageDecoder
 from models.image.frames import FrameSequences, ImageSpec
 from models.image.image_model import ImageModel
-from models.image.pyramid import pyramid
+from models.image.pyramid import pyramid_error
 from models.image.solar_encoder import RateEncoder
 from models.image.solar_local import LocalModel, fit_local, infer_states, moments_of, summed
 from models.image.solar_messages import Potentials, absorb
@@ -156,8 +156,8 @@ class SOLAR(ImageModel):
         wanted = (frames - self._encoder.background) / self._encoder.contrast
         with self._casting():
             decoded = self._decoder(drawn.flatten(0, 1))
-        drawn_wrong = torch.stack([level.square().mean() for level in pyramid(decoded - wanted)]).sum()
-        return drawn_wrong + self._divergence_weight * divergence.float() + self._reward_weight * error
+        missed = pyramid_error(decoded - wanted) + self._reward_weight * error
+        return missed + self._divergence_weight * divergence.float()
 
     def _reward_error(self, states: Tensor, data: FrameSequences, rows: Tensor) -> Tensor:
         """The share of the rewards' variance that states (B, T, d) at rows (B, T) do not explain."""

@@ -10,6 +10,8 @@ from models.image.solar_regression import Moments, Regression
 
 _BEHAVIOUR_STRENGTH = 1.0
 _SMALLEST_ACTION_STD = 0.05
+_POOLED = 6.0
+"""Steps as far apart as this share nothing."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,9 @@ def summed(moments: Moments, dimensions: tuple[int, ...]) -> Moments:
 def fit_local(prior: Regression, actions: Tensor, evidence: Potentials, *, rounds: int) -> LocalModel:
     """Fit time-varying dynamics, the start and the behaviour to the rollouts of one policy.
 
+    The dynamics of a step are fitted to the steps around it too. A few rollouts of one step alone say too little of
+    what actions do against the noise of states, and a planner finds the errors that please it.
+
     Args:
         prior: of the dynamics at every step.
         actions: (B, H, nu).
@@ -110,7 +115,7 @@ def fit_local(prior: Regression, actions: Tensor, evidence: Potentials, *, round
     )
     for _ in range(rounds):
         states = infer_states(dynamics, actions, evidence, mean, covariance)
-        dynamics = prior_each.posterior(summed(moments_of(states, actions), (0,)))
+        dynamics = prior_each.posterior(_pooled(summed(moments_of(states, actions), (0,))))
         first = states.mean[:, 0]
         mean = first.mean(0)
         apart = first - mean
@@ -127,6 +132,14 @@ def fit_local(prior: Regression, actions: Tensor, evidence: Potentials, *, round
         behaviour.mean[..., size],
         behaviour.noise,
     )
+
+
+def _pooled(moments: Moments) -> Moments:
+    """Of every step with those of the steps around it, which count less the further away they are: (H,)."""
+    steps = torch.arange(len(moments.count)).to(moments.count)
+    weight = (1 - (steps.unsqueeze(0) - steps.unsqueeze(1)).abs() / _POOLED).clamp(min=0)
+    parts = (moments.xx, moments.yx, moments.yy, moments.count)
+    return Moments(*(torch.tensordot(weight, part, 1) for part in parts))
 
 
 def _behaviour(states: Smoothed, actions: Tensor) -> Regression:

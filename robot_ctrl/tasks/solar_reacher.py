@@ -22,6 +22,9 @@ _FURTHEST_BENT = 2.0
 _EFFORT = 1e-2
 _SUPERSAMPLING = 4
 
+_STRENGTH = 0.5
+"""The share of the torque that is used: random motion stays where one linear model can follow it."""
+
 
 class ReacherSolar(ReacherGoalImage):
     """Improve one policy of the reacher from pictures and rewards by KL-constrained LQR in SOLAR's latent."""
@@ -30,7 +33,7 @@ class ReacherSolar(ReacherGoalImage):
     learns_reward: ClassVar[bool] = True
     defaults: ClassVar[dict[str, Any]] = {
         "episodes": 240,
-        "planner": {"name": "kl-lqr", "horizon": 50, "step": 0.4},
+        "planner": {"name": "kl-lqr", "horizon": 50, "step": 1.0},
         "learning": {"version": 1.0, "base_policy": "uniform"}
         | {"random_episodes": 40, "refit_every_episodes": 20, "show_episodes": 4},
     }
@@ -49,6 +52,8 @@ class ReacherSolar(ReacherGoalImage):
         super().__init__(episode_steps=episode_steps, action_repeat=action_repeat, picture_size=picture_size)
         camera = replace(self.robot.spec.cameras[0], supersampling=_SUPERSAMPLING)
         self.robot = OneSceneReacher(camera, action_repeat, scene)
+        torques = self.action_scale
+        self.action_scale = replace(torques, low=_STRENGTH * torques.low, high=_STRENGTH * torques.high)
 
     def reward(self, observation: Observation) -> float:
         """The negative squared distance to the goal, in units of 10 cm: what a quadratic can predict."""

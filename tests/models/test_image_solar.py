@@ -115,33 +115,52 @@ def test_data_may_come_in_parts() -> None:
     assert torch.allclose(at_once.scale, parts.scale)
 
 
-def test_dynamics_and_behaviour_of_rollouts_are_recovered() -> None:
-    generator = torch.Generator().manual_seed(3)
-    rollouts, steps = 200, 4
-    matrix = torch.stack([torch.tensor([[1.0, 0.1 * step], [-0.2, 0.9]], dtype=DOUBLE) for step in range(steps)])
-    control = torch.tensor([[0.5], [1.0]], dtype=DOUBLE)
-    gain, offset = torch.tensor([[0.3, -0.4]], dtype=DOUBLE), 0.2
+def follow_gains(
+    matrix: torch.Tensor, rollouts: int, generator: torch.Generator, noise: float
+) -> tuple[torch.Tensor, torch.Tensor, Potentials]:
+    """States (B, H + 1, 2), actions (B, H, 1) and evidence of x' = matrix_t [x; u] + 0.05, u = [0.3, -0.4] x + 0.2."""
+    gain = torch.tensor([[0.3, -0.4]], dtype=DOUBLE)
     states = [torch.tensor([1.0, -1.0], dtype=DOUBLE) + torch.randn(rollouts, 2, generator=generator, dtype=DOUBLE)]
     actions = []
-    for step in range(steps):
-        noise = torch.randn(rollouts, 1, generator=generator, dtype=DOUBLE)
-        actions.append(states[-1] @ gain.T + offset + 0.5 * noise)
-        pushed = 0.01 * torch.randn(rollouts, 2, generator=generator, dtype=DOUBLE)
-        states.append(states[-1] @ matrix[step].T + actions[-1] @ control.T + 0.05 * step + pushed)
+    for now in matrix:
+        drawn = torch.randn(rollouts, 1, generator=generator, dtype=DOUBLE)
+        actions.append(states[-1] @ gain.T + 0.2 + 0.5 * drawn)
+        pushed = noise * torch.randn(rollouts, 2, generator=generator, dtype=DOUBLE)
+        states.append(torch.cat([states[-1], actions[-1]], 1) @ now.T + 0.05 + pushed)
     seen = torch.stack(states, 1)
-    precision = 1e4 * torch.eye(2, dtype=DOUBLE).expand(rollouts, steps + 1, 2, 2)
-    evidence = Potentials(precision, (precision @ seen.unsqueeze(-1)).squeeze(-1))
-    prior = Regression(
+    precision = 1e4 * torch.eye(2, dtype=DOUBLE).expand(rollouts, len(matrix) + 1, 2, 2)
+    return seen, torch.stack(actions, 1), Potentials(precision, (precision @ seen.unsqueeze(-1)).squeeze(-1))
+
+
+def stay() -> Regression:
+    return Regression(
         torch.eye(2, 4, dtype=DOUBLE), 0.01 * torch.eye(4, dtype=DOUBLE), 0.01 * torch.eye(2, dtype=DOUBLE),
         torch.tensor(4.0, dtype=DOUBLE),
     )  # fmt: skip
-    found = fit_local(prior, torch.stack(actions, 1), evidence, rounds=5)
-    assert torch.allclose(found.matrix[..., :2], matrix, atol=0.02)
-    assert torch.allclose(found.matrix[..., 2:], control.expand(steps, 2, 1), atol=0.02)
-    assert torch.allclose(found.offset, 0.05 * torch.arange(steps, dtype=DOUBLE).unsqueeze(-1).expand(-1, 2), atol=0.02)
+
+
+def test_dynamics_and_behaviour_of_rollouts_are_recovered() -> None:
+    generator = torch.Generator().manual_seed(3)
+    matrix = torch.tensor([[1.0, 0.1, 0.5], [-0.2, 0.9, 1.0]], dtype=DOUBLE).expand(4, 2, 3)
+    seen, actions, evidence = follow_gains(matrix, 200, generator, noise=0.01)
+    found = fit_local(stay(), actions, evidence, rounds=5)
+    assert torch.allclose(found.matrix, matrix, atol=0.02)
+    assert torch.allclose(found.offset, torch.full((4, 2), 0.05, dtype=DOUBLE), atol=0.02)
     assert torch.allclose(found.initial_mean, seen[:, 0].mean(0), atol=0.01)
-    assert torch.allclose(found.policy_gains, gain.expand(steps, 1, 2), atol=0.15)
-    assert torch.allclose(found.policy_covariance.flatten(), torch.full((steps,), 0.25, dtype=DOUBLE), atol=0.06)
+    assert torch.allclose(found.policy_gains, torch.tensor([[0.3, -0.4]], dtype=DOUBLE).expand(4, 1, 2), atol=0.15)
+    assert torch.allclose(found.policy_covariance.flatten(), torch.full((4,), 0.25, dtype=DOUBLE), atol=0.06)
+
+
+def test_a_few_noisy_rollouts_are_enough_for_dynamics_that_change_slowly() -> None:
+    generator = torch.Generator().manual_seed(3)
+    turning = torch.linspace(0, 0.5, 30, dtype=DOUBLE)
+    matrix = torch.tensor([[0.9, 0.1, 0.5], [-0.1, 0.9, 1.0]], dtype=DOUBLE).repeat(30, 1, 1)
+    matrix[:, 0, 2] += turning
+    _, actions, evidence = follow_gains(matrix, 6, generator, noise=0.3)
+    found = fit_local(stay(), actions, evidence, rounds=5)
+    wrong = (found.matrix - matrix)[..., 2]
+    assert wrong.square().mean().sqrt() < 0.2
+    assert float(torch.corrcoef(torch.stack([found.matrix[:, 0, 2], turning]))[0, 1]) > 0.5
 
 
 def test_first_codes_are_principal_components_and_rates_their_changes() -> None:

@@ -63,7 +63,7 @@ def test_a_dot_is_brought_most_of_the_way_to_its_goal_in_three_iterations() -> N
     horizon = Horizon(STEPS, 2, 0.1, np.zeros(2, np.float32))
     for exploration in (0.3, 0.3, 0.0):
         model.fit(FrameSequences.concatenate(episodes), generator=generator)
-        planner = KLConstrainedLQR(horizon, generator=generator, exploration=exploration)
+        planner = KLConstrainedLQR(horizon, generator=generator, exploration=exploration, step=0.7)
         ends = []
         for _ in range(10):
             plan = planner.plan(model, cost, model.local.initial_mean)
