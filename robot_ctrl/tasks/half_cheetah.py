@@ -18,9 +18,10 @@ class HalfCheetah(Task):
     defaults: ClassVar[dict[str, Any]] = {
         "env_steps": 40_000,
         "episodes": 41,
-        "model": {"hidden": [200, 200]},
-        "planner": {"horizon": 12, "beta": 1.0, "initial_std": 1.0},
-        "learning": {"refit_every": 400, "base_policy": "coloured", "base_policy_colour": 1.0},
+        "model": {"hidden": [200, 200], "refit_steps": 200},
+        "planner": {"horizon": 5, "population": 48, "iterations": 2, "beta": 1.0, "initial_std": 1.0},
+        "value": {},
+        "learning": {"refit_every": 200, "base_policy": "coloured", "base_policy_colour": 1.0},
     }
 
     def __init__(self, *, lean_weight: float = 0.0) -> None:
