@@ -10,7 +10,12 @@ from hardware.wire import feetech
 from robot_ctrl.emulate import emulate_command
 from robot_ctrl.errors import UserError
 
-SCRIPT = "from robot_ctrl.emulate import emulate_command; raise SystemExit(emulate_command({arguments}))"
+SCRIPT = """
+import signal
+from robot_ctrl.emulate import emulate_command
+signal.signal(signal.SIGINT, signal.default_int_handler)  # tests that were started in the background ignore it
+raise SystemExit(emulate_command({arguments}))
+"""
 
 
 @pytest.fixture
