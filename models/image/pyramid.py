@@ -29,6 +29,19 @@ def pyramid_error(difference: Tensor) -> Tensor:
     return torch.stack([level.square().mean() for level in pyramid(difference)]).sum()
 
 
+def silence(layer: nn.Linear) -> None:
+    """Make a layer say nothing, whatever it sees."""
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+
+
+def silent_perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+    """Two hidden layers, the first normalised over the batch; it says nothing before it is trained."""
+    first, second, last = nn.Linear(inputs, hidden), nn.Linear(hidden, hidden), nn.Linear(hidden, outputs)
+    silence(last)
+    return nn.Sequential(first, nn.BatchNorm1d(hidden), nn.SiLU(), second, nn.SiLU(), last)
+
+
 class PyramidEncoder(ImageEncoder):
     """A perceptron that sees pictures on all levels, added to a linear map of features of the coarsest.
 
@@ -54,11 +67,7 @@ class PyramidEncoder(ImageEncoder):
         super().__init__(spec, stack=stack, widths=(), hidden=hidden, outputs=outputs)
         pixels = [(spec.height >> level) * (spec.width >> level) for level in range(_LEVELS)]
         inputs = spec.channels * stack * sum(pixels) + spec.proprioception_size
-        self.perceptron = nn.Sequential(
-            nn.Linear(inputs, hidden), nn.BatchNorm1d(hidden), nn.SiLU(),
-            nn.Linear(hidden, hidden), nn.SiLU(),
-            nn.Linear(hidden, outputs),
-        )  # fmt: skip
+        self.perceptron = silent_perceptron(inputs, hidden, outputs)
         self._slow, self._newest = slow, spec.channels * pixels[-1]
         self._moving = self._newest * (stack - 1)
         place, motion = min(_PRINCIPAL, self._newest), min(_PRINCIPAL, self._moving)
@@ -67,9 +76,7 @@ class PyramidEncoder(ImageEncoder):
         self.register_buffer("place", torch.zeros(self._newest, place))
         self.register_buffer("motion", torch.zeros(self._moving, motion))
         self.coarse = nn.Linear(self._newest + motion + place * motion, outputs)
-        for last in (self.perceptron[-1], self.coarse):
-            nn.init.zeros_(last.weight)  # type: ignore[arg-type]
-            nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+        silence(self.coarse)
 
     @torch.no_grad()
     def start_slow(self, stacks: Tensor, following: Tensor) -> None:

@@ -7,7 +7,7 @@ from torch.nn import functional
 from models.checks import require
 from models.image.encoders import ImageEncoder
 from models.image.frames import ImageSpec
-from models.image.pyramid import pyramid
+from models.image.pyramid import pyramid, silence, silent_perceptron
 
 _SMALLEST_STD = 0.02
 _FIRST_RAW = -2.0
@@ -43,15 +43,9 @@ class RateEncoder(ImageEncoder):
         self._code = size // stack
         super().__init__(spec, stack=1, widths=(), hidden=hidden, outputs=2 * self._code)
         pixels = [level[0].numel() for level in pyramid(torch.zeros(1, spec.channels, spec.height, spec.width))]
-        self.perceptron = nn.Sequential(
-            nn.Linear(sum(pixels) + spec.proprioception_size, hidden), nn.BatchNorm1d(hidden), nn.SiLU(),
-            nn.Linear(hidden, hidden), nn.SiLU(),
-            nn.Linear(hidden, 2 * self._code),
-        )  # fmt: skip
+        self.perceptron = silent_perceptron(sum(pixels) + spec.proprioception_size, hidden, 2 * self._code)
         self.coarse = nn.Linear(pixels[_SEEN_FIRST], 2 * self._code)
-        for last in (self.perceptron[-1], self.coarse):
-            nn.init.zeros_(last.weight)  # type: ignore[arg-type]
-            nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+        silence(self.coarse)
         nn.init.constant_(self.coarse.bias[self._code :], _FIRST_RAW)
 
     @torch.no_grad()
