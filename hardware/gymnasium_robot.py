@@ -86,6 +86,11 @@ class GymnasiumRobot(Simulation):
         self._terminated = False
         self._truncated = False
 
+    @property
+    def turning(self) -> tuple[int, ...]:
+        """See ``Simulation``; none in an environment without MuJoCo."""
+        return () if self._simulator is None else super().turning
+
     def disconnect(self) -> None:
         """Free what rendering holds; harmless when disconnected."""
         super().disconnect()

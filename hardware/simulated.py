@@ -4,6 +4,7 @@ import logging
 from abc import ABC, abstractmethod
 from typing import Any
 
+import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
@@ -39,6 +40,13 @@ class Simulation(ABC):
     def spec(self) -> RobotSpec:
         """The robot's description; readable while disconnected."""
         return self._spec
+
+    @property
+    def turning(self) -> tuple[int, ...]:
+        """Entries of ``qpos`` that look the same after a full turn: angles of hinges without limits."""
+        model, _ = self._model_and_data()
+        hinges = (model.jnt_type == mujoco.mjtJoint.mjJNT_HINGE) & (model.jnt_limited == 0)
+        return tuple(int(address) for address in model.jnt_qposadr[hinges])
 
     @property
     def is_connected(self) -> bool:

@@ -4,9 +4,11 @@ import math
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
-from hardware.robot import Observation, SimulatedRobot
+from hardware.robot import Observation
+from hardware.simulated import Simulation
 from models.state import StateSpec
 from planners.cost import Cost, RewardCost
 from robot_ctrl.action_scale import ActionScale
@@ -15,12 +17,18 @@ from robot_ctrl.task import Array, Task
 
 _RESERVED = ("reward", "terminated", "truncated", "command", "qpos", "qvel", "time")
 
+_STARTS = 3
+"""Starts, one command after each of which a state and the joints are compared."""
+
 DEATH_COST = 100.0
 """Per step; rewards of dm_control are within [0, 1], of Gymnasium's MuJoCo environments within about ±20."""
 
 
 class _AnyEnvironment(Task):
     """The state is the environment's flattened observation; reward and ends are learned.
+
+    Entries that are angles of hinges without limits are known to the model as such, or a joint that has turned once
+    would be in a place where it has never been.
 
     How far ahead one has to see is not known here, so plans are short and a learned value says what follows them.
     """
@@ -35,7 +43,7 @@ class _AnyEnvironment(Task):
     learns_reward = True
     learns_termination = True
 
-    def _adopt(self, robot: SimulatedRobot, action_repeat: int, env_steps: int) -> None:
+    def _adopt(self, robot: Simulation, action_repeat: int, env_steps: int) -> None:
         self.robot = robot
         self.env_steps_per_action = action_repeat
         self.episode_steps = env_steps // action_repeat
@@ -48,7 +56,21 @@ class _AnyEnvironment(Task):
             for key in self._keys
             for index in range(first.values[key].size)
         ]
-        self.state_spec = StateSpec(tuple(names), action_size=robot.spec.action_size)
+        angles = self._angles(robot)
+        self.state_spec = StateSpec(tuple(names), action_size=robot.spec.action_size, angles=angles)
+
+    def _angles(self, robot: Simulation) -> tuple[int, ...]:
+        """Which entries of the state always equal the angle of a hinge that turns without end."""
+        if not robot.turning:
+            return ()
+        always: NDArray[np.bool_] = np.array(True)
+        for seed in range(_STARTS):
+            robot.reset(seed)
+            robot.send_action(self.action_scale.high)
+            seen = robot.get_observation()
+            turned = seen.values["qpos"][list(robot.turning)]
+            always = always & np.isclose(self.state(seen)[:, None], turned, rtol=0, atol=1e-6)
+        return tuple(np.flatnonzero(always.any(1)).tolist())
 
     def state(self, observation: Observation) -> Array:
         """The environment's observation, flattened."""

@@ -65,6 +65,21 @@ def test_any_environment_is_a_task_with_a_learned_reward(task: str) -> None:
     assert parts[0].state(observation).shape == (parts[0].state_spec.size,)
 
 
+@pytest.mark.parametrize(
+    ("task", "angles"),
+    [
+        ("dmc:reacher-easy", {"position[0]"}),
+        ("dmc:cheetah-run", {"position[1]"}),
+        ("dmc:cartpole-swingup", set()),
+        ("gym:HalfCheetah-v5", {"observation[1]"}),
+        ("gym:Pendulum-v1", set()),
+    ],
+)
+def test_angles_of_any_environment_are_found_where_they_turn_without_end(task: str, angles: set[str]) -> None:
+    spec = make_parts(resolve(task, ["threads=1", "model.hidden=[8]"]))[0].state_spec
+    assert {spec.names[index] for index in spec.angles} == angles
+
+
 def test_another_planner_does_not_inherit_the_settings_of_the_task_s_own() -> None:
     own = resolve("finger-spin", []).planner
     other = resolve("finger-spin", ["planner.name=cem"]).planner
