@@ -31,6 +31,7 @@ class LearningConfig(BaseModel):
     version: float = Field(default=1.5, strict=True)
     base_policy: Literal["uniform", "coloured", "hold"] = "uniform"
     base_policy_colour: float = Field(default=2.0, ge=0, le=4)
+    base_policy_gentle: float = Field(default=0.0, ge=0, le=1)
     random_episodes: int = Field(default=1, ge=1)
     refit: bool = True
     replan_every: int = Field(default=1, ge=0)

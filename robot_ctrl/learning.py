@@ -124,7 +124,9 @@ class Learner:
         config = self._config
         policy: Policy = self._controller
         if exploring:
-            policy = BasePolicy(self._task, config.learning.base_policy, config.learning.base_policy_colour)
+            learning = config.learning
+            kind, colour, gentle = learning.base_policy, learning.base_policy_colour, learning.base_policy_gentle
+            policy = BasePolicy(self._task, kind, colour, gentle=gentle)
         path = self._folder.episode_path(number)
         about = {"task": str(config.task["name"]), "episode": str(number), "seed": str(config.seed)}
         metadata = about_robot(self._task.robot.spec) | about

@@ -31,12 +31,22 @@ class BasePolicy:
     Coloured noise has power 1/f^colour (Pinneri et al. 2020, "Sample-efficient cross-entropy method"): smoother
     than white noise, it moves a robot further. It is squashed by the error function, so that it too covers [-1, 1]
     evenly.
+
+    Args:
+        task: whose robot is driven.
+        kind: of actions.
+        colour: of coloured noise.
+        gentle: the share of episodes in which noise is weaker, by a strength drawn for each between 0 and 1: noise
+            at full strength hardly ever shows how a robot rests.
     """
 
-    def __init__(self, task: Task, kind: Literal["uniform", "coloured", "hold"], colour: float = 2.0) -> None:
+    def __init__(
+        self, task: Task, kind: Literal["uniform", "coloured", "hold"], colour: float = 2.0, *, gentle: float = 0.0
+    ) -> None:
         self._task = task
         self._kind = kind
         self._colour = colour
+        self._gentle = gentle
 
     def reset(self, seed: int) -> None:
         """Draw the actions of one episode."""
@@ -46,6 +56,8 @@ class BasePolicy:
             self._actions = rng.uniform(-1, 1, shape)
         elif self._kind == "coloured":
             self._actions = _coloured(rng, shape, self._colour)
+        if self._kind != "hold" and rng.uniform() < self._gentle:
+            self._actions *= rng.uniform()
         self._step = 0
 
     def act(self, observation: Observation) -> Array:

@@ -31,6 +31,26 @@ def test_the_colour_is_the_slope_of_the_spectrum() -> None:
     assert smoothness(2.0) > 0.9
 
 
+def test_gentle_episodes_have_the_same_noise_but_weaker() -> None:
+    task = connected()
+    full, some = (BasePolicy(task, "coloured", 1.0, gentle=share) for share in (0.0, 0.5))
+
+    def strength(seed: int) -> float:
+        full.reset(seed)
+        some.reset(seed)
+        strong, weak = (
+            np.array([policy.act(task.robot.get_observation()) for _ in range(12)]) for policy in (full, some)
+        )
+        factor = float((weak * strong).sum() / (strong * strong).sum())
+        assert weak == pytest.approx(factor * strong)
+        return factor
+
+    strengths = np.array([strength(seed) for seed in range(60)])
+    assert strengths.min() > 0
+    assert 20 <= np.sum(strengths > 0.999) <= 40
+    assert 0.25 < strengths[strengths < 0.999].mean() < 0.75
+
+
 def test_holding_keeps_the_robot_where_it_is() -> None:
     task = connected()
     assert all(action == [0.0] for action in drive(task, BasePolicy(task, "hold")).actions)
