@@ -36,9 +36,10 @@ class _AnyEnvironment(Task):
     defaults: ClassVar[dict[str, Any]] = {
         "env_steps": 50_000,
         "episodes": 200,
+        "model": {"refit_steps": 200},
         "planner": {"horizon": 10},
         "value": {},
-        "learning": {"base_policy": "coloured", "base_policy_colour": 1.0, "random_episodes": 3},
+        "learning": {"refit_every": 100, "base_policy": "coloured", "base_policy_colour": 1.0, "random_episodes": 3},
     }
     learns_reward = True
     learns_termination = True
