@@ -123,6 +123,11 @@ class ActorCritic:
         return len(self._critics.weights[0])
 
     @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self._inputs.mean.device
+
+    @property
     def worst(self) -> float:
         """The largest cost to come: what a future is charged that has ended."""
         return self._range[1]
@@ -197,7 +202,7 @@ class ActorCritic:
         _descend(self._temperature_optimizer, self._log_temperature * excess)
 
     def _pair(self, generator: Generator) -> Tensor:
-        return torch.randperm(self.critics, generator=generator)[:2].to(self._inputs.mean.device)
+        return torch.randperm(self.critics, generator=generator)[:2].to(self.device)
 
     def _sample(self, rows: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
         """Actions (B, nu) of the policy and the logarithm of their density (B,)."""
@@ -272,7 +277,7 @@ class ActorCritic:
         state = copy.deepcopy(dict(state))
         for name, part in state["parts"].items():
             getattr(self, f"_{name}").load_state_dict(part)
-        device = self._inputs.mean.device
+        device = self.device
         self._log_temperature.data = state["log_temperature"].to(device)
         self._inputs = Normalizer(**state["inputs"]).to(device)
         self._values = Normalizer(**state["values"]).to(device)
