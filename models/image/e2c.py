@@ -9,11 +9,10 @@ from models.dynamics import Rollout
 from models.image.decoders import ImageDecoder
 from models.image.frames import FrameSequences, ImageSpec
 from models.image.image_model import ImageModel
-from models.image.pyramid import PyramidEncoder, pyramid_error
+from models.image.pyramid import PyramidEncoder, stack_error
 
 _SMALLEST_STD = 0.05
 _MAP_UNROLL, _MAP_BATCH = 4, 256
-_STARTED_FROM = 4000
 
 
 class E2C(ImageModel):
@@ -114,10 +113,7 @@ class E2C(ImageModel):
 
     def _adapt(self, data: FrameSequences) -> None:
         super()._adapt(data)
-        pairs = data.windows(2).to(data.frames.device)
-        rows = pairs[torch.linspace(0, len(pairs) - 1, min(_STARTED_FROM, len(pairs))).long()]
-        here, there = (data.stacks(at, self.stack).to(self.device) for at in (rows, rows + 1))
-        self._encoder.start_slow(here, there)
+        self._encoder.start_slow(data)
 
     def _loss(self, data: FrameSequences, starts: Tensor, generator: Generator) -> Tensor:
         rows = self._window_rows(data, starts)
@@ -132,7 +128,7 @@ class E2C(ImageModel):
         wanted = ((stacks - self._encoder.background) / self._encoder.contrast).flatten(1, 2)
         with self._casting():
             decoded = self._decoder(torch.cat([state, following]))
-        error = self._picture_error(decoded - wanted)
+        error = stack_error(decoded - wanted, self.spec.channels, self._motion_weight)
         prior = 0.5 * (std[:, 0].square() + mean[:, 0].square() - 1 - 2 * std[:, 0].log()).sum(-1)
         carried = _apply(matrix, control, offset, mean[:, 0], actions)
         spread = matrix * std[:, :1].square() @ matrix.mT + self._system_noise**2 * torch.eye(self.state_size).to(
@@ -140,14 +136,6 @@ class E2C(ImageModel):
         )
         apart = gaussian_divergence(carried, spread, mean[:, 1], std[:, 1])
         return error + self._divergence_weight * (prior + self._consistency_weight * apart).mean()
-
-    def _picture_error(self, left: Tensor) -> Tensor:
-        """Of what is left (B, stack C, H, W) of stacks when drawn ones are taken away."""
-        channels = self.spec.channels
-        error = pyramid_error(left[:, -channels:])
-        if self.stack > 1:
-            error = error + self._motion_weight * pyramid_error(left[:, channels:] - left[:, :-channels])
-        return error
 
     def _finish(self, latents: Tensor, data: FrameSequences, held_out: Tensor, generator: Generator) -> None:
         windows = data.windows(_MAP_UNROLL + 1).cpu()

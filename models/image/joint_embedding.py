@@ -147,30 +147,21 @@ class JointEmbedding(ImageModel):
 
     def _finish(self, latents: Tensor, data: FrameSequences, held_out: Tensor, generator: Generator) -> None:
         if self._far_steps:
-            self._look_further(latents, data, held_out, generator)
+            fit_heads(
+                self._heads,
+                latents,
+                data,
+                held_out,
+                unroll=self._far_unroll,
+                steps=self._far_steps,
+                learning_rate=self._learning_rate,
+                generator=generator,
+                seed=self._seed,
+            )
         if self._distance_steps:
             fit_temporal_distance(self._distance, latents, data, steps=self._distance_steps, generator=generator)
         if self._policy_steps:
             fit_goal_policy(self._policy, latents, data, steps=self._policy_steps, generator=generator)
-
-    def _look_further(self, latents: Tensor, data: FrameSequences, held_out: Tensor, generator: Generator) -> None:
-        longest = int(torch.unique_consecutive(data.episodes, return_counts=True)[1].max()) - 1
-        unroll = min(self._far_unroll, longest)
-        windows = data.windows(unroll + 1).cpu()
-        windows = windows[~held_out[windows]]
-        if not len(windows):
-            return
-        fit_heads(
-            self._heads,
-            latents,
-            data.actions.to(latents.device),
-            windows,
-            unroll=unroll,
-            steps=self._far_steps,
-            learning_rate=self._learning_rate,
-            generator=generator,
-            seed=self._seed,
-        )
 
     def _changed(self) -> None:
         super()._changed()

