@@ -25,9 +25,10 @@ class PixelTask(ImageTask):
     defaults: ClassVar[dict[str, Any]] = {
         "env_steps": 50_000,
         "episodes": 200,
-        "model": {"distance_steps": 0},
-        "planner": {"horizon": 12, "population": 128, "elites": 16, "iterations": 3},
-        "learning": {"base_policy": "coloured", "base_policy_colour": 1.0, "random_episodes": 10, "show_episodes": 1},
+        "model": {"distance_steps": 0, "widths": [16, 32, 64], "unroll": 2}
+        | {"first_steps": 1000, "refit_steps": 100, "far_steps": 300},
+        "planner": {"horizon": 20, "population": 64, "elites": 10, "iterations": 3},
+        "learning": {"base_policy_gentle": 0.5, "random_episodes": 10, "show_episodes": 1},
     }
     models: ClassVar[tuple[str, ...]] = ("latent-state-space",)
     learns_reward = True
