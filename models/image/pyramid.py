@@ -92,8 +92,10 @@ class PyramidEncoder(ImageEncoder):
 
     @torch.no_grad()
     def start_slow(self, data: FrameSequences) -> None:
-        """Start as slow features of recorded frames, each with those before and after it."""
+        """Start as slow features of recorded frames, each with those before and after it; if episodes are that long."""
         pairs = data.windows(self._stack + 1).to(data.frames.device) + self._stack - 1
+        if not len(pairs):
+            return
         rows = pairs[torch.linspace(0, len(pairs) - 1, min(_STARTED_FROM, len(pairs))).long()]
         here, there = (self._coarsest(data.stacks(at, self._stack).to(self.place.device)) for at in (rows, rows + 1))
         newest, moving = torch.split(here, [self._newest, self._moving], -1)
