@@ -25,13 +25,18 @@ def test_a_limp_arm_leads_another(tmp_path: Path) -> None:
     with emulate(description) as leader, emulate(description) as follower:
         began = time.monotonic()
         asked: list[float] = []
+        arrived: list[float] = []
 
         def typed() -> str:
             if not asked and any(follower.status().torque_on):
                 leader.move("shoulder_pan", 0.4)
                 asked.append(time.monotonic())
-            there = asked and abs(follower.status().position[0] - 0.4) < 0.02
-            return "\n" if there or time.monotonic() - began > 60 else ""
+            if not asked or abs(follower.status().position[0] - 0.4) > 0.02:
+                arrived.clear()
+            else:
+                arrived.append(time.monotonic())
+            rests = arrived and arrived[-1] - arrived[0] > 0.5
+            return "\n" if rests or time.monotonic() - began > 60 else ""
 
         said = teleop(
             robot_file(tmp_path, "follower", follower),
