@@ -132,24 +132,25 @@ class ArmLimits:
             obstacle = guard.blocked(motion, previous)
             if obstacle is None:
                 return motion, ""
-        for bent in self._bent(guard, motion.state.position, near, bounds):
+        for bent in self._bent(guard, motion, near, bounds):
             obstacle = guard.blocked(bent, previous)
             if obstacle is None:
                 return bent, ""
         return None, "" if obstacle is None else f"{obstacle.first} and {obstacle.second}"
 
     def _bent(
-        self, guard: CollisionGuard, wanted: Array, near: list[Proximity], bounds: tuple[Array, Array, Array]
+        self, guard: CollisionGuard, motion: Motion, near: list[Proximity], bounds: tuple[Array, Array, Array]
     ) -> Iterator[Motion]:
-        """Motions close to a wanted command that heed what is near.
+        """Motions close to a wanted one that heed what is near.
 
-        First the way towards the closest command at any acceleration; then, for where joints that lag behind it
-        spoil that, the closest command that they can all be at one period from now.
+        First the way towards the closest command at any acceleration, where joints that need not be bent move as they
+        were to; then, for where joints that lag behind it spoil that, the closest command that they can all be at
+        one period from now.
         """
         if not near:
             return
         low, high, velocity = bounds
-        previous = self._motion.motion.state.position
+        wanted, previous = motion.state.position, self._motion.motion.state.position
         lowest, highest = np.minimum(low, previous), np.maximum(high, previous)
         step = velocity / self._rate
         answer = guard.nearest(
@@ -159,12 +160,12 @@ class ArmLimits:
             step, whole = answer - previous, wanted - previous
             if step @ whole < PROGRESS * (whole @ whole) and self._creeps():
                 return
-            yield self._motion.towards(answer, low, high, velocity, (answer - previous) * self._rate)
+            yield self._motion.bent(motion, answer, low, high, velocity)
         slowest, fastest = self._motion.reachable(velocity)
         answer = guard.nearest(wanted, previous, near, np.maximum(slowest, lowest), np.minimum(fastest, highest))
-        motion = None if answer is None else self._motion.onto(answer, low, high, velocity)
-        if motion is not None:
-            yield motion
+        onto = None if answer is None else self._motion.onto(answer, low, high, velocity)
+        if onto is not None:
+            yield onto
 
     def _creeps(self) -> bool:
         return bool(np.abs(self._motion.motion.state.velocity).max() < CREEP)

@@ -7,7 +7,7 @@ motion clear. The first lets an arm glide along an obstacle, the second is what 
 
 import numpy as np
 
-from hardware.barrier import NearestCommand
+from hardware.barrier import RESIDUAL, NearestCommand
 from hardware.motion_limits import Motion
 from hardware.robot import Array
 from hardware.twin import KinematicTwin, Proximity
@@ -60,7 +60,7 @@ class CollisionGuard:
         if not near:
             return True
         rows, floor = _conditions(near)
-        return bool((rows @ ((command - previous) / self._period) >= floor).all())
+        return bool((rows @ ((command - previous) / self._period) >= floor - RESIDUAL).all())
 
     def nearest(self, wanted: Array, previous: Array, near: list[Proximity], low: Array, high: Array) -> Array | None:
         """The command closest to a wanted one that meets the barrier conditions.

@@ -114,7 +114,7 @@ class MotionLimits:
         since = self.motion.since + self._period
         return Motion(self.motion.stop.at(since), self.motion.stop, since)
 
-    def towards(self, requested: Array, low: Array, high: Array, velocity: Array, pace: Array | None = None) -> Motion:
+    def towards(self, requested: Array, low: Array, high: Array, velocity: Array) -> Motion:
         """The next motion towards a request.
 
         Args:
@@ -122,20 +122,19 @@ class MotionLimits:
             low: (nu,) smallest positions.
             high: (nu,) largest positions. From outside them the motion only goes inwards.
             velocity: (nu,) largest speeds, at most ``self.velocity``.
-            pace: (nu,) how fast the request moves on; None takes it from the requests so far.
         """
-        state, good = self._direct(requested, velocity)
-        if not good.all():
-            pace = self._pace(requested) if pace is None else pace
-            state = _chosen(good, state, self._pursuit(requested, pace, velocity))
-        stop, good = self._checked(state, low, high)
-        if not good.all():
-            state = _chosen(good, state, self._pursuit(requested, np.zeros_like(requested), velocity))
-            stop, good = self._checked(state, low, high)
-        if not good.all():
-            state = _chosen(good, state, self.braking().state)
-            stop, good = self._checked(state, low, high)
-        return Motion(state, stop) if stop is not None and good.all() else self.braking()
+        state = self._followed(requested, self._pace(requested), velocity)
+        return self._braked_in_time(state, requested, low, high, velocity)
+
+    def bent(self, motion: Motion, command: Array, low: Array, high: Array, velocity: Array) -> Motion:
+        """A next motion towards a command, (nu,), that moves on as it does from the present one.
+
+        Joints whose command is that of ``motion`` go on with it; the others are as in ``towards``.
+        """
+        pace = (command - self.motion.state.position) / self._period
+        kept = np.abs(command - motion.state.position) <= EDGE
+        state = _chosen(kept, motion.state, self._followed(command, pace, velocity))
+        return self._braked_in_time(state, command, low, high, velocity)
 
     def onto(self, command: Array, low: Array, high: Array, velocity: Array) -> Motion | None:
         """The motion that is at a command, (nu,), one period from now; None if a limit forbids it.
@@ -217,6 +216,22 @@ class MotionLimits:
             & (np.abs(jerk) <= self.jerk)
         )
         return MotionState(command, speed, acceleration), allowed
+
+    def _followed(self, requested: Array, pace: Array, velocity: Array) -> MotionState:
+        """At a request where that is good, and on the fastest way to it, at its pace, where it is not."""
+        state, good = self._direct(requested, velocity)
+        return state if good.all() else _chosen(good, state, self._pursuit(requested, pace, velocity))
+
+    def _braked_in_time(self, state: MotionState, requested: Array, low: Array, high: Array, velocity: Array) -> Motion:
+        """The motion from a state; joints that could not stop within their limits halt at the request, or brake."""
+        stop, good = self._checked(state, low, high)
+        if not good.all():
+            state = _chosen(good, state, self._pursuit(requested, np.zeros_like(requested), velocity))
+            stop, good = self._checked(state, low, high)
+        if not good.all():
+            state = _chosen(good, state, self.braking().state)
+            stop, good = self._checked(state, low, high)
+        return Motion(state, stop) if stop is not None and good.all() else self.braking()
 
     def _direct(self, requested: Array, velocity: Array) -> tuple[MotionState, Mask]:
         """The state on the parabola that ends at the request, and for which joints it is good to be there.

@@ -1,5 +1,6 @@
 """The whole chain for an arm: limits of motion, stops from motion, ages, jumps, monitors, exploration, obstacles."""
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -375,6 +376,18 @@ def test_an_arm_that_is_pressed_against_the_table_does_not_creep_along_it() -> N
         [0.5, -0.65, 0.79, 0.5, 0.0, 0.2], lambda command: command + np.array([0.0, 0.06, 0.0, 0.06, 0.0, 0.0]), 3.0
     )
     assert speed(robot) == 0.0
+
+
+@pytest.mark.parametrize(("elbow", "inwards"), [(1.69, 0.0), (1.67, 0.01), (1.67, 0.3)])
+def test_parts_close_to_each_other_do_not_keep_other_joints_from_braking(elbow: float, inwards: float) -> None:
+    folded = np.array([0.0, -1.745, elbow, -1.651, 0.0, 0.0])
+
+    def pans(start: Array, bend: float) -> Array:
+        asked = (start + np.array([min(0.4, 0.03 * step), 0, bend, 0, 0, 0]) for step in itertools.count(1))
+        robot, _, _ = drive_so101(start, lambda _: next(asked), 2.0)
+        return np.array(robot.path)[:, 0]
+
+    np.testing.assert_allclose(pans(folded, inwards), pans(READY, 0.0), atol=1e-6)
 
 
 def test_the_arm_folds_and_unfolds() -> None:
