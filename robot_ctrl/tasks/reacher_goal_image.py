@@ -31,6 +31,7 @@ class ReacherGoalImage(GoalImageTask):
     defaults: ClassVar[dict[str, Any]] = {
         "episodes": 510,
         "planner": {"horizon": 10, "population": 64, "elites": 10, "iterations": 3},
+        "model": {"first_steps": 4000},
         "learning": {"version": 0.5, "base_policy": "coloured", "base_policy_colour": 1.0, "base_policy_gentle": 0.5}
         | {"random_episodes": 500, "show_episodes": 4},
     }
