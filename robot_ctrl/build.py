@@ -11,7 +11,6 @@ from hardware.safety import SafetyFilter
 from models.actor_critic import ActorCritic
 from models.learned import LearnedModel
 from models.registry import model_class
-from models.state import StateSpec
 from models.threads import choose_threads
 from planners.registry import planner_class
 from robot_ctrl.config import RunConfig, check_config, merge, parse_overrides, read_yaml
@@ -123,14 +122,12 @@ def make_value(config: RunConfig, task: Task) -> ActorCritic | None:
     """The policy and the value of a run, not yet fitted, if its configuration asks for them."""
     if config.value is None:
         return None
-    if not isinstance(task.model_spec, StateSpec):
-        raise ConfigError("value: the states of this task are learned, and change with the model; set value=null.")
     if type(task).goal is not Task.goal:
         raise ConfigError(
             "value: this task has another goal in each episode, which the value does not see; set value=null."
         )
     try:
-        value = ActorCritic(task.model_spec, seed=derive_seed(config.seed, "value"), **config.value)
+        value = ActorCritic(task.state_spec, seed=derive_seed(config.seed, "value"), **config.value)
     except ValueError as error:
         raise ConfigError(str(error)) from None
     return value.to(config.device)

@@ -19,7 +19,6 @@ from hardware.safety import SafetyFilter
 from models.actor_critic import ActorCritic
 from models.fitting import FitReport
 from models.learned import LearnedModel
-from models.transitions import Transitions
 from planners.plan import Plan
 from robot_ctrl.config import RunConfig
 from robot_ctrl.controller import Controller
@@ -175,8 +174,8 @@ class Learner:
         return report
 
     def _fit_value(self, value: ActorCritic, data: Experience, generator: torch.Generator) -> None:
-        assert isinstance(data, Transitions)
-        report = value.fit(data, step_costs(self._task, data), generator=generator)
+        transitions = self._task.transitions(data)
+        report = value.fit(transitions, step_costs(self._task, transitions), generator=generator)
         logger.debug(
             "value: error %.3f, critics disagree by %.3f, entropy %.2f",
             report.error,

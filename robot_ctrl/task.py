@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from models.learned import LearnedModel
     from models.state import StateSpec
+    from models.transitions import Transitions
     from planners.cost import Cost
     from robot_ctrl.dataset import Experience
     from robot_ctrl.episodes import Episode
@@ -76,6 +77,11 @@ class Task(ABC):
         from robot_ctrl.dataset import transitions_of
 
         return transitions_of(self, episode, number, device)
+
+    def transitions(self, experience: Any) -> "Transitions":
+        """The transitions between states in experience."""
+        transitions: Transitions = experience
+        return transitions
 
     def forget(self) -> None:  # noqa: B027
         """A new episode begins: states no longer depend on what was observed before."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.image.frame_file import on_disk
+from models.transitions import Transitions
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,13 @@ class FrameSequences:
         steps = torch.arange(stack - 1, -1, -1, device=rows.device)
         earlier = torch.maximum(rows.unsqueeze(-1) - steps, self.first_rows[rows].unsqueeze(-1))
         return self.frames[earlier]
+
+    def transitions(self, states: Tensor) -> Transitions:
+        """The transitions between states (F, nx) of all frames."""
+        starts = self.windows(2).to(states.device)
+        rewards = None if self.rewards is None else self.rewards.to(states.device)[starts + 1]
+        actions, episodes = self.actions.to(states.device)[starts], self.episodes.to(states.device)[starts]
+        return Transitions(states[starts], actions, states[starts + 1], rewards, None, episodes)
 
     def is_prefix_of(self, whole: "FrameSequences") -> bool:
         """Whether another recording begins with the same frames."""

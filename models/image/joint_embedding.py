@@ -10,7 +10,7 @@ from models.image.encoders import ImageEncoder
 from models.image.frames import FrameSequences, ImageSpec
 from models.image.goal_policy import GoalPolicy, fit_goal_policy
 from models.image.image_model import ImageModel
-from models.image.latent_heads import LatentHeads, bootstrap_weights, fit_heads, prediction_loss
+from models.image.latent_heads import FarFit, LatentHeads, bootstrap_weights, prediction_loss
 from models.image.sigreg import sigreg
 from models.image.temporal_distance import HORIZON, SCALE, TemporalDistance, fit_temporal_distance
 from models.inference import Precision
@@ -120,8 +120,8 @@ class JointEmbedding(ImageModel):
         )
         self.heads = heads
         self._sigreg_weight, self._directions, self._inverse_weight = sigreg_weight, sigreg_directions, inverse_weight
-        self._far_unroll, self._far_steps, self._distance_steps = far_unroll, far_steps, distance_steps
-        self._policy_steps, self._latent_weight = policy_steps, latent_weight
+        self._far = FarFit(unroll=far_unroll, steps=far_steps, learning_rate=learning_rate, seed=seed)
+        self._distance_steps, self._policy_steps, self._latent_weight = distance_steps, policy_steps, latent_weight
         self._precision = precision
         self._heads: LatentHeads = self._part("heads")
         self._inverse: nn.Sequential = self._part("inverse")
@@ -146,18 +146,7 @@ class JointEmbedding(ImageModel):
         return loss
 
     def _finish(self, latents: Tensor, data: FrameSequences, held_out: Tensor, generator: Generator) -> None:
-        if self._far_steps:
-            fit_heads(
-                self._heads,
-                latents,
-                data,
-                held_out,
-                unroll=self._far_unroll,
-                steps=self._far_steps,
-                learning_rate=self._learning_rate,
-                generator=generator,
-                seed=self._seed,
-            )
+        self._far.fit(self._heads, latents, data, held_out, generator)
         if self._distance_steps:
             fit_temporal_distance(self._distance, latents, data, steps=self._distance_steps, generator=generator)
         if self._policy_steps:

@@ -1,5 +1,7 @@
 """Bootstrap heads that move a latent state, and rollouts with them."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Generator, Tensor, nn
 
@@ -9,6 +11,8 @@ from models.inference import FrozenNetwork, Precision
 from models.network import EnsembleNetwork
 from models.normalizer import Normalizer
 from models.split import uniform_hash
+
+_BATCH = 128
 
 
 class LatentHeads(nn.Module):
@@ -108,52 +112,53 @@ def prediction_loss(heads: LatentHeads, latents: Tensor, actions: Tensor, weight
     return (torch.stack(errors).mean(0) * weights).mean()
 
 
-def fit_heads(
-    heads: LatentHeads,
-    latents: Tensor,
-    data: FrameSequences,
-    held_out: Tensor,
-    *,
-    unroll: int,
-    steps: int,
-    learning_rate: float,
-    generator: Generator,
-    seed: int,
-    batch: int = 128,
-) -> None:
-    """Train heads alone, on latents that do not change; nothing happens where no episode is left to learn from.
+@dataclass(frozen=True)
+class FarFit:
+    """How heads are trained alone, far ahead, on latents that do not change.
 
-    Args:
-        heads: what to train.
-        latents: (F, d).
-        data: the frames that they were made from, with the actions after each.
-        held_out: (F,) true where a frame is not to be learned from.
+    Attributes:
         unroll: predicted steps per window, fewer where the longest episode is shorter.
-        steps: gradient steps.
+        steps: gradient steps; 0 leaves it out.
         learning_rate: of Adam, falling to zero along half a cosine.
-        generator: draws the batches.
         seed: of the bootstrap.
-        batch: windows per gradient step.
     """
-    longest = int(torch.unique_consecutive(data.episodes, return_counts=True)[1].max()) - 1
-    unroll = min(unroll, longest)
-    starts = data.windows(unroll + 1).cpu()
-    starts = starts[~held_out[starts]]
-    if not len(starts):
-        return
-    actions = data.actions.to(latents.device)
-    optimizer = torch.optim.Adam(heads.parameters(), lr=learning_rate)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    for _ in range(steps):
-        picked = starts[torch.randint(len(starts), (batch,), generator=generator)]
-        rows = (picked.unsqueeze(-1) + torch.arange(unroll + 1)).to(latents.device)
-        weights = bootstrap_weights(picked, heads.heads, seed).to(latents.device)
-        loss = prediction_loss(heads, latents[rows].transpose(0, 1), actions[rows], weights)
-        optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-        nn.utils.clip_grad_norm_(heads.parameters(), 10.0)
-        optimizer.step()
-        schedule.step()
+
+    unroll: int
+    steps: int
+    learning_rate: float
+    seed: int
+
+    def fit(
+        self, heads: LatentHeads, latents: Tensor, data: FrameSequences, held_out: Tensor, generator: Generator
+    ) -> None:
+        """Train them; nothing happens where no episode is left to learn from.
+
+        Args:
+            heads: what to train.
+            latents: (F, d).
+            data: the frames that they were made from, with the actions after each.
+            held_out: (F,) true where a frame is not to be learned from.
+            generator: draws the batches.
+        """
+        longest = int(torch.unique_consecutive(data.episodes, return_counts=True)[1].max()) - 1
+        unroll = min(self.unroll, longest)
+        starts = data.windows(unroll + 1).cpu()
+        starts = starts[~held_out[starts]]
+        if not len(starts) or not self.steps:
+            return
+        actions = data.actions.to(latents.device)
+        optimizer = torch.optim.Adam(heads.parameters(), lr=self.learning_rate)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.steps)
+        for _ in range(self.steps):
+            picked = starts[torch.randint(len(starts), (_BATCH,), generator=generator)]
+            rows = (picked.unsqueeze(-1) + torch.arange(unroll + 1)).to(latents.device)
+            weights = bootstrap_weights(picked, heads.heads, self.seed).to(latents.device)
+            loss = prediction_loss(heads, latents[rows].transpose(0, 1), actions[rows], weights)
+            optimizer.zero_grad(set_to_none=True)
+            torch.autograd.backward(loss)
+            nn.utils.clip_grad_norm_(heads.parameters(), 10.0)
+            optimizer.step()
+            schedule.step()
 
 
 def bootstrap_weights(rows: Tensor, heads: int, seed: int) -> Tensor:

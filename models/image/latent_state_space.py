@@ -20,8 +20,9 @@ from models.fitting import FitReport, Progress
 from models.image.decoders import ImageDecoder
 from models.image.frames import FrameSequences, ImageSpec
 from models.image.image_model import ImageModel
-from models.image.latent_heads import LatentHeads, bootstrap_weights, fit_heads
-from models.image.pyramid import PyramidEncoder, stack_error
+from models.image.latent_heads import FarFit, LatentHeads, bootstrap_weights
+from models.image.pyramid import stack_error
+from models.image.rate_encoder import RateEncoder
 from models.image.temporal_distance import TemporalDistance, fit_temporal_distance
 from models.inference import Precision
 
@@ -35,8 +36,9 @@ class LatentStateSpace(ImageModel):
     """Latent states that pictures and rewards can be read off, moved by K bootstrap heads.
 
     The prediction error of every head is the likelihood of a Gaussian with a learned spread in each dimension. Pictures
-    are seen and compared at several scales, and all frames of a stack are drawn: what moves how fast shows little, and
-    a state that does not hold it cannot be predicted.
+    are seen and compared at several scales. A state is a code of the newest frame and how the code has changed since
+    the frame before, and both frames are drawn: what moves how fast shows little, and a state that does not hold it
+    cannot be predicted.
     """
 
     kind = "latent-state-space"
@@ -76,8 +78,8 @@ class LatentStateSpace(ImageModel):
             latent_size: d.
             encoding: of a stack of frames to one state, to a Gaussian, or to a Gaussian by way of a recurrent
                 network that remembers the episode.
-            stack: frames that the encoder sees at once; 1 is a single frame, which shows no velocity unless
-                the encoding is recurrent.
+            stack: frames that the encoder sees at once: 2, or 1, which shows no velocity unless the encoding is
+                recurrent. The latent size is a multiple of it.
             heads: K; 1 knows no doubt.
             hidden: widths of the heads' hidden layers.
             widths: channels of the decoder's convolutions; none for a perceptron.
@@ -104,14 +106,11 @@ class LatentStateSpace(ImageModel):
             ValueError: if a number is out of its range.
         """
         require(heads >= 1, f"heads is {heads}; it must be at least 1")
-        outputs = latent_size if encoding == "deterministic" else 2 * latent_size
         recurrent = encoding == "recurrent"
 
         def parts() -> dict[str, nn.Module]:
             made: dict[str, nn.Module] = {
-                "encoder": PyramidEncoder(
-                    spec, stack=stack, hidden=256, outputs=_MEMORY if recurrent else outputs, slow=latent_size
-                ),
+                "encoder": RateEncoder(spec, stack=stack, hidden=256, size=_MEMORY if recurrent else latent_size),
                 "heads": LatentHeads(
                     latent_size, spec.action_size, heads=heads, hidden=hidden, generator=Generator().manual_seed(seed)
                 ),
@@ -122,8 +121,8 @@ class LatentStateSpace(ImageModel):
                 "reward_scale": _Scale(),
             }
             if recurrent:
-                made["memory"] = nn.GRUCell(_MEMORY + spec.action_size, _MEMORY)
-                made["posterior"] = nn.Linear(_MEMORY, outputs)
+                made["memory"] = nn.GRUCell(2 * _MEMORY + spec.action_size, _MEMORY)
+                made["posterior"] = nn.Linear(_MEMORY, 2 * latent_size)
             return made
 
         super().__init__(
@@ -143,8 +142,9 @@ class LatentStateSpace(ImageModel):
         self.heads, self.encoding, self.learn_reward = heads, encoding, learn_reward
         self._motion_weight, self._dynamics_weight = motion_weight, dynamics_weight
         self._reward_weight, self._distance_steps, self._precision = reward_weight, distance_steps, precision
-        self._far_unroll, self._far_steps = far_unroll, far_steps
-        self._encoder: PyramidEncoder = self._part("encoder")
+        self._far_steps = far_steps
+        self._far = FarFit(unroll=far_unroll, steps=far_steps, learning_rate=learning_rate, seed=seed)
+        self._encoder: RateEncoder = self._part("encoder")
         self._heads: LatentHeads = self._part("heads")
         self._decoder: ImageDecoder = self._part("decoder")
         self._noise: _Spread = self._part("noise")
@@ -188,18 +188,17 @@ class LatentStateSpace(ImageModel):
 
     def _posterior(self, encoded: Tensor, actions: Tensor) -> tuple[Tensor, Tensor | None]:
         """Mean and log standard deviation (B, L, d) of what was encoded, (B, L, outputs); None for no noise."""
-        if self.encoding == "deterministic":
-            return encoded, None
-        if self.encoding == "recurrent":
-            memory = encoded.new_zeros(len(encoded), self._part("memory").hidden_size)
-            before = torch.zeros_like(actions[:, 0])
-            steps = []
-            for step in range(encoded.shape[1]):
-                memory = self._part("memory")(torch.cat([encoded[:, step], before], -1), memory)
-                steps.append(self._part("posterior")(memory))
-                before = actions[:, step]
-            encoded = torch.stack(steps, 1)
-        mean, raw = encoded.chunk(2, -1)
+        if self.encoding != "recurrent":
+            mean, std = encoded.chunk(2, -1)
+            return mean, std.log() if self.encoding == "stochastic" else None
+        memory = encoded.new_zeros(len(encoded), self._part("memory").hidden_size)
+        before = torch.zeros_like(actions[:, 0])
+        steps = []
+        for step in range(encoded.shape[1]):
+            memory = self._part("memory")(torch.cat([encoded[:, step], before], -1), memory)
+            steps.append(self._part("posterior")(memory))
+            before = actions[:, step]
+        mean, raw = torch.stack(steps, 1).chunk(2, -1)
         return mean, torch.log(functional.softplus(raw) + _SMALLEST_STD)
 
     def _reconstruction_error(self, data: FrameSequences, rows: Tensor, states: Tensor) -> Tensor:
@@ -236,20 +235,9 @@ class LatentStateSpace(ImageModel):
         return mean
 
     def _finish(self, latents: Tensor, data: FrameSequences, held_out: Tensor, generator: Generator) -> None:
-        if self._far_steps:
-            fit_heads(
-                self._heads,
-                latents,
-                data,
-                held_out,
-                unroll=self._far_unroll,
-                steps=self._far_steps,
-                learning_rate=self._learning_rate,
-                generator=generator,
-                seed=self._seed,
-            )
-            if self.learn_reward:
-                self._fit_reward(latents, data, held_out, generator)
+        self._far.fit(self._heads, latents, data, held_out, generator)
+        if self.learn_reward:
+            self._fit_reward(latents, data, held_out, generator)
         if self._distance_steps:
             fit_temporal_distance(self._distance, latents, data, steps=self._distance_steps, generator=generator)
 

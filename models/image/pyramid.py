@@ -9,7 +9,8 @@ from models.image.frames import FrameSequences, ImageSpec
 
 _LEVELS, _WINDOW = 4, 4
 _PRINCIPAL, _FAINT = 4, 1e-5
-_STARTED_FROM = 4000
+STARTED_FROM = 4000
+"""Pairs of frames that slow features are found in, at most."""
 
 
 def pyramid(pictures: Tensor) -> list[Tensor]:
@@ -62,8 +63,6 @@ class PyramidEncoder(ImageEncoder):
     most slowly from frame to frame, and the perceptron as nothing. The features are the coarsest level of the newest
     frame, over which small things move smoothly, how it differs from the frames before, and products of both, since
     only where a thing is tells what its motion in the picture means.
-
-    Source: L. Wiskott and T. Sejnowski, "Slow Feature Analysis: Unsupervised Learning of Invariances", 2002.
     """
 
     def __init__(self, spec: ImageSpec, *, stack: int, hidden: int, outputs: int, slow: int) -> None:
@@ -96,20 +95,14 @@ class PyramidEncoder(ImageEncoder):
         pairs = data.windows(self._stack + 1).to(data.frames.device) + self._stack - 1
         if not len(pairs):
             return
-        rows = pairs[torch.linspace(0, len(pairs) - 1, min(_STARTED_FROM, len(pairs))).long()]
+        rows = pairs[torch.linspace(0, len(pairs) - 1, min(STARTED_FROM, len(pairs))).long()]
         here, there = (self._coarsest(data.stacks(at, self._stack).to(self.place.device)) for at in (rows, rows + 1))
         newest, moving = torch.split(here, [self._newest, self._moving], -1)
         for principal, part in ((self.place, newest), (self.motion, moving)):
             found = _whitening(part)[:, : principal.shape[1]]
             principal.zero_()[:, : found.shape[1]] = found
         seen = self._products(here)
-        white = _whitening(seen)
-        changes = (self._products(there) - seen) @ white
-        _, slowest = torch.linalg.eigh(changes.T @ changes)
-        chosen = white @ slowest[:, : self._slow]
-        count = chosen.shape[1]
-        self.coarse.weight[:count] = chosen.T
-        self.coarse.bias[:count] = -seen.mean(0) @ chosen
+        start_slowest(self.coarse, seen, self._products(there), self._slow)
 
     def forward(self, stacks: Tensor, proprioception: Tensor) -> Tensor:
         """Stacks (B, stack, C, H, W) uint8 and proprioception (B, q) to (B, outputs)."""
@@ -132,6 +125,27 @@ class PyramidEncoder(ImageEncoder):
         motion = moving @ self.motion
         crossed = (newest @ self.place).unsqueeze(-1) * motion.unsqueeze(-2)
         return torch.cat([newest, motion, crossed.flatten(1)], -1)
+
+
+@torch.no_grad()
+def start_slowest(layer: nn.Linear, here: Tensor, there: Tensor, count: int) -> None:
+    """Make a layer's first outputs, ``count`` or as many as there are, the slowest features of what it sees.
+
+    They have variance 1. (Wiskott and Sejnowski, "Slow Feature Analysis: Unsupervised Learning of Invariances", 2002.)
+
+    Args:
+        layer: starts so.
+        here: (B, n) what it sees.
+        there: (B, n) what it sees one step later.
+        count: outputs.
+    """
+    white = _whitening(here)
+    changes = (there - here) @ white
+    _, slowest = torch.linalg.eigh(changes.T @ changes)
+    chosen = white @ slowest[:, :count]
+    found = chosen.shape[1]
+    layer.weight[:found] = chosen.T
+    layer.bias[:found] = -here.mean(0) @ chosen
 
 
 def _whitening(samples: Tensor) -> Tensor:

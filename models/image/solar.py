@@ -14,7 +14,7 @@ from models.image.decoders import ImageDecoder
 from models.image.frames import FrameSequences, ImageSpec
 from models.image.image_model import ImageModel
 from models.image.pyramid import pyramid_error
-from models.image.solar_encoder import RateEncoder
+from models.image.rate_encoder import RateEncoder
 from models.image.solar_local import LocalModel, fit_local, infer_states, moments_of, summed
 from models.image.solar_messages import Potentials, absorb
 from models.image.solar_regression import Moments, Regression

@@ -11,6 +11,7 @@ from models.image.frames import FrameSequences, ImageSpec
 from models.image.image_dynamics import ImageDynamics
 from models.learned import LearnedModel
 from models.state import StateSpec
+from models.transitions import Transitions
 from robot_ctrl.episodes import Episode
 from robot_ctrl.goals.perception import Perception, everything
 from robot_ctrl.task import Array, Task
@@ -67,6 +68,10 @@ class ImageTask(Task):
             rewards=torch.tensor(rewards, dtype=torch.float32) if self.learns_reward else None,
             episodes=torch.full((steps + 1,), number, dtype=torch.int64),
         )
+
+    def transitions(self, experience: FrameSequences) -> Transitions:
+        """The transitions between the states that the model makes of recorded frames by now."""
+        return experience.transitions(self._image_model.encode(experience))
 
     def state(self, observation: Observation) -> Array:
         """The latent state (nx,)."""

@@ -34,7 +34,7 @@ class PixelTask(ImageTask):
     learns_reward = True
 
     def _adopt(self, domain: str, task: str, action_repeat: int, picture_size: int) -> None:
-        camera = CameraSpec("0", picture_size, picture_size)
+        camera = CameraSpec("0", picture_size, picture_size, supersampling=3)
         self.robot = DmControlRobot(domain, task, action_repeat=action_repeat, cameras=[camera])
         self.env_steps_per_action = action_repeat
         self.episode_steps = _STEPS // action_repeat

@@ -27,6 +27,17 @@ def test_transitions_do_not_cross_episodes() -> None:
     assert len(numbered(4, 3)) == 5
 
 
+def test_transitions_lead_from_state_to_state_with_the_reward_of_arriving() -> None:
+    data = replace(numbered(3, 2), actions=torch.arange(5.0).unsqueeze(-1), rewards=10 * torch.arange(5.0))
+    made = data.transitions(torch.arange(5.0).unsqueeze(-1) + 100)
+    assert made.states.squeeze(-1).tolist() == [100, 101, 103]
+    assert made.next_states.squeeze(-1).tolist() == [101, 102, 104]
+    assert made.actions.squeeze(-1).tolist() == [0, 1, 3]
+    assert made.rewards is not None
+    assert made.rewards.tolist() == [10, 20, 40]
+    assert made.episodes.tolist() == [0, 0, 1]
+
+
 def test_windows_stay_within_an_episode() -> None:
     assert numbered(4, 3, 1).windows(3).tolist() == [0, 1, 4]
     assert numbered(2, 1).windows(3).tolist() == []

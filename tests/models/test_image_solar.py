@@ -9,8 +9,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 from dots import SPEC, draw, move, picture, wander
 
 from models.image.frames import FrameSequences
+from models.image.rate_encoder import RateEncoder
 from models.image.solar import SOLAR, QuadraticReward
-from models.image.solar_encoder import RateEncoder
 from models.image.solar_local import fit_local
 from models.image.solar_messages import Chain, Potentials, absorb, smooth
 from models.image.solar_regression import Moments, Regression

@@ -94,7 +94,7 @@ def test_learning_goes_on_where_it_stopped(run: Path) -> None:
 )
 def test_other_image_models_go_through_the_same_loop(run: Path, tmp_path: Path, task: str, model: tuple[str]) -> None:
     small = ["threads=1", "episodes=4", "learning.random_episodes=3", "learning.show_episodes=0", "planner.horizon=3"]
-    small += ["task.picture_size=16", "model.widths=[4, 8]", "model.latent_size=3", "model.first_steps=5"]
+    small += ["task.picture_size=16", "model.widths=[4, 8]", "model.latent_size=4", "model.first_steps=5"]
     small += ["model.batch_size=8", "model.refit_steps=2"]
     small += ["task.episode_steps=6"] if task == "reacher-goal-image" else []
     if "planner.name=ilqr" not in model:

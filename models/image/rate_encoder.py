@@ -6,8 +6,8 @@ from torch.nn import functional
 
 from models.checks import require
 from models.image.encoders import ImageEncoder
-from models.image.frames import ImageSpec
-from models.image.pyramid import pyramid, silence, silent_perceptron
+from models.image.frames import FrameSequences, ImageSpec
+from models.image.pyramid import STARTED_FROM, pyramid, silence, silent_perceptron, start_slowest
 
 _SMALLEST_STD = 0.02
 _FIRST_RAW = -2.0
@@ -22,8 +22,8 @@ class RateEncoder(ImageEncoder):
     """Codes of one frame or two: the newest code, and its change since the frame before in about the same unit.
 
     Speed is what a network that has to draw pictures has no reason to keep, and what no torque can be chosen without;
-    here it follows from where things are. Codes start as the principal components of a coarse picture, and a perceptron
-    that sees it on all scales is added to them.
+    here it follows from where things are. Codes start as the principal components of a coarse picture, or as its slow
+    features, and a perceptron that sees it on all scales is added to them.
     """
 
     def __init__(self, spec: ImageSpec, *, stack: int, hidden: int, size: int) -> None:
@@ -38,7 +38,7 @@ class RateEncoder(ImageEncoder):
         Raises:
             ValueError: if the stack is neither 1 nor 2, or the size is no multiple of it.
         """
-        require(stack in (1, 2), f"stack is {stack}; SOLAR sees 1 frame, or 2 to see what moves")
+        require(stack in (1, 2), f"stack is {stack}; the encoder sees 1 frame, or 2 to see what moves")
         require(size % stack == 0, f"latent_size is {size}; with a stack of {stack} it must be a multiple of {stack}")
         self._code = size // stack
         super().__init__(spec, stack=1, widths=(), hidden=hidden, outputs=2 * self._code)
@@ -52,12 +52,25 @@ class RateEncoder(ImageEncoder):
     def adapt(self, frames: Tensor, proprioception: Tensor) -> None:
         """Take the background, the contrast and the first codes from frames (F, C, H, W)."""
         super().adapt(frames, proprioception)
-        coarse = pyramid((frames.float() - self.background) / self.contrast)[_SEEN_FIRST].flatten(1)
+        coarse = self._coarse(frames)
         variances, vectors = torch.linalg.eigh(coarse.T.cov())
         count = min(self._code, len(variances))
         components = vectors[:, -count:] / variances[-count:].clamp(min=1e-6).sqrt()
         self.coarse.weight[:count] = components.T
         self.coarse.bias[:count] = -coarse.mean(0) @ components
+
+    def start_slow(self, data: FrameSequences) -> None:
+        """Start as slow features of recorded frames instead."""
+        pairs = data.windows(2).to(data.frames.device)
+        rows = pairs[torch.linspace(0, len(pairs) - 1, min(STARTED_FROM, len(pairs))).long()]
+        here, there = (
+            torch.cat([self._coarse(data.frames[part].to(self.background.device)) for part in torch.split(at, 500)])
+            for at in (rows, rows + 1)
+        )
+        start_slowest(self.coarse, here, there, self._code)
+
+    def _coarse(self, frames: Tensor) -> Tensor:
+        return pyramid((frames.float() - self.background) / self.contrast)[_SEEN_FIRST].flatten(1)
 
     def forward(self, stacks: Tensor, proprioception: Tensor) -> Tensor:
         """Stacks (B, stack, C, H, W) uint8 and proprioception (B, q) to means and standard deviations (B, 2 d)."""
