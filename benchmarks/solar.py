@@ -1,9 +1,9 @@
 """SOLAR on the reacher: the distance to the goal over iterations of rollouts, from pictures and rewards.
 
-    python benchmarks/solar.py --seeds 1 2 3
+    python benchmarks/solar.py
 
-Every seed has its own start and goal. 40 random rollouts, then 10 iterations of a fit and 20 rollouts of the policy
-that it leads to; at last 20 rollouts of the tenth policy without noise. benchmarks/results/solar.csv holds every
+Every seed has its own start and goal. 40 random rollouts, then 10 iterations of a fit and 40 rollouts of the policy
+that it leads to; at last 40 rollouts of the tenth policy without noise. benchmarks/results/solar.csv holds every
 rollout; a seed that is there is not run again.
 `robot-ctrl run reacher-solar task.scene=1 seed=1` does the same with recordings and a report.
 """
@@ -26,7 +26,7 @@ from robot_ctrl.tasks.reacher_goal_image import REACHED
 from robot_ctrl.tasks.solar_reacher import ReacherSolar
 
 CSV = Path(__file__).parent / "results" / "solar.csv"
-RANDOM, PER_ITERATION = 40, 20
+ROLLOUTS = 40
 
 
 def main() -> None:
@@ -49,28 +49,28 @@ class Search:
         self.seed, self.iterations, self.rows = seed, iterations, rows
         self.task = ReacherSolar(scene=seed)
         self.task.robot.connect()
-        self.model = SOLAR(self.task.image_spec, learn_reward=True, seed=seed)
+        self.model = SOLAR(self.task.image_spec, learn_reward=True, seed=seed, **self.task.defaults["model"])
         self.task.see_with(self.model)
         self.episodes: list[FrameSequences] = []
 
     def run(self) -> None:
-        self.roll("random", 0, BasePolicy(self.task, "uniform"), RANDOM)
+        self.roll("random", 0, BasePolicy(self.task, "uniform"))
         for iteration in range(1, self.iterations + 1):
             self.fit(iteration)
-            self.roll("search", iteration, self.policy(exploration=0.2), PER_ITERATION)
-        self.roll("without noise", self.iterations, self.policy(exploration=0.0), PER_ITERATION)
+            self.roll("search", iteration, self.policy())
+        self.roll("without noise", self.iterations, self.policy(exploration=0.0))
 
-    def policy(self, exploration: float) -> Controller:
-        planner = {**self.task.defaults["planner"], "risk": "mean", "risk_parameter": None, "exploration": exploration}
+    def policy(self, **changes: float) -> Controller:
+        planner = {**self.task.defaults["planner"], "risk": "mean", "risk_parameter": None} | changes
         return Controller(self.task, self.model, planner, replan_every=0)
 
     def fit(self, iteration: int) -> None:
         generator = torch.Generator().manual_seed(derive_seed(self.seed, "fit", iteration))
         self.model.fit(FrameSequences.concatenate(self.episodes), generator=generator)
 
-    def roll(self, phase: str, iteration: int, policy: Policy, count: int) -> None:
+    def roll(self, phase: str, iteration: int, policy: Policy) -> None:
         finals = []
-        for _ in range(count):
+        for _ in range(ROLLOUTS):
             number = len(self.episodes)
             result, frames = roll(self.task, policy, self.seed, number)
             self.episodes.append(frames)
@@ -84,7 +84,7 @@ class Search:
         print(
             f"seed {self.seed}  {phase:<13} {iteration:>2}  rollouts {len(self.episodes):>3}  final distance median "
             f"{np.median(finals) * 100:5.1f} cm, {min(finals) * 100:.1f} to {max(finals) * 100:.1f}; "
-            f"{reached} of {count} within 5 cm",
+            f"{reached} of {ROLLOUTS} within 5 cm",
             flush=True,
         )
         with CSV.open("w", newline="") as file:

@@ -22,6 +22,9 @@ _FURTHEST_BENT = 2.0
 _EFFORT = 1e-2
 _SUPERSAMPLING = 4
 
+_ROLLOUTS = 40
+"""Of every policy."""
+
 _STRENGTH = 0.5
 """The share of the torque that is used: random motion stays where one linear model can follow it."""
 
@@ -32,10 +35,11 @@ class ReacherSolar(ReacherGoalImage):
     models: ClassVar[tuple[str, ...]] = ("solar",)
     learns_reward: ClassVar[bool] = True
     defaults: ClassVar[dict[str, Any]] = {
-        "episodes": 240,
-        "planner": {"name": "kl-lqr", "horizon": 50, "step": 1.0},
+        "episodes": 40 + 10 * _ROLLOUTS,
+        "model": {"local_rollouts": _ROLLOUTS},
+        "planner": {"name": "kl-lqr", "horizon": 50, "step": 1.0, "exploration": 0.8},
         "learning": {"version": 1.0, "base_policy": "uniform"}
-        | {"random_episodes": 40, "refit_every_episodes": 20, "show_episodes": 4},
+        | {"random_episodes": 40, "refit_every_episodes": _ROLLOUTS, "show_episodes": 4},
     }
 
     def __init__(
