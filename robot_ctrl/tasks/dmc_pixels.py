@@ -26,7 +26,7 @@ class PixelTask(ImageTask):
         "env_steps": 50_000,
         "episodes": 200,
         "model": {"distance_steps": 0, "widths": [16, 32, 64], "unroll": 2}
-        | {"first_steps": 1000, "refit_steps": 100, "far_steps": 300},
+        | {"first_steps": 1000, "refit_steps": 100, "far_unroll": 4, "far_steps": 1500},
         "planner": {"horizon": 20, "population": 64, "elites": 10, "iterations": 3},
         "learning": {"base_policy_gentle": 0.5, "random_episodes": 10, "show_episodes": 1},
     }

@@ -87,7 +87,13 @@ def test_learning_goes_on_where_it_stopped(run: Path) -> None:
         ("reacher-goal-image", ("model.name=e2c", "planner.name=ilqr")),
         (
             "pixels:pendulum-swingup",
-            ("model.encoding=deterministic", "task.action_repeat=100", "planner.population=16", "value={}"),
+            (
+                "model.encoding=deterministic",
+                "model.far_steps=5",
+                "task.action_repeat=100",
+                "planner.population=16",
+                "value={}",
+            ),
         ),
     ],
     ids=["e2c", "reward"],
