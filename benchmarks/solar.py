@@ -23,10 +23,9 @@ from robot_ctrl.controller import Controller
 from robot_ctrl.policies import BasePolicy, Policy
 from robot_ctrl.seeds import derive_seed
 from robot_ctrl.tasks.reacher_goal_image import REACHED
-from robot_ctrl.tasks.solar_reacher import ReacherSolar
+from robot_ctrl.tasks.solar_reacher import ROLLOUTS, ReacherSolar
 
 CSV = Path(__file__).parent / "results" / "solar.csv"
-ROLLOUTS = 40
 
 
 def main() -> None:

@@ -123,7 +123,7 @@ class MotionLimits:
             high: (nu,) largest positions. From outside them the motion only goes inwards.
             velocity: (nu,) largest speeds, at most ``self.velocity``.
         """
-        state = self._followed(requested, self._pace(requested), velocity)
+        state = self._followed(requested, velocity)
         return self._braked_in_time(state, requested, low, high, velocity)
 
     def bent(self, motion: Motion, command: Array, low: Array, high: Array, velocity: Array) -> Motion:
@@ -133,7 +133,7 @@ class MotionLimits:
         """
         pace = (command - self.motion.state.position) / self._period
         kept = np.abs(command - motion.state.position) <= EDGE
-        state = _chosen(kept, motion.state, self._followed(command, pace, velocity))
+        state = _chosen(kept, motion.state, self._followed(command, velocity, pace))
         return self._braked_in_time(state, command, low, high, velocity)
 
     def onto(self, command: Array, low: Array, high: Array, velocity: Array) -> Motion | None:
@@ -217,10 +217,16 @@ class MotionLimits:
         )
         return MotionState(command, speed, acceleration), allowed
 
-    def _followed(self, requested: Array, pace: Array, velocity: Array) -> MotionState:
-        """At a request where that is good, and on the fastest way to it, at its pace, where it is not."""
+    def _followed(self, requested: Array, velocity: Array, pace: Array | None = None) -> MotionState:
+        """At a request where that is good, and on the fastest way to it where it is not.
+
+        The request moves on at a pace, (nu,); None takes it from the requests so far.
+        """
         state, good = self._direct(requested, velocity)
-        return state if good.all() else _chosen(good, state, self._pursuit(requested, pace, velocity))
+        if good.all():
+            return state
+        pace = self._pace(requested) if pace is None else pace
+        return _chosen(good, state, self._pursuit(requested, pace, velocity))
 
     def _braked_in_time(self, state: MotionState, requested: Array, low: Array, high: Array, velocity: Array) -> Motion:
         """The motion from a state; joints that could not stop within their limits halt at the request, or brake."""

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,9 +79,8 @@ class Task(ABC):
         return transitions_of(self, episode, number, device)
 
     def transitions(self, experience: Any) -> "Transitions":
-        """The transitions between states in experience."""
-        transitions: Transitions = experience
-        return transitions
+        """The transitions between states in experience: experience itself, unless a model makes the states."""
+        return cast("Transitions", experience)
 
     def forget(self) -> None:  # noqa: B027
         """A new episode begins: states no longer depend on what was observed before."""

@@ -140,11 +140,13 @@ class FarFit:
             held_out: (F,) true where a frame is not to be learned from.
             generator: draws the batches.
         """
+        if not self.steps:
+            return
         longest = int(torch.unique_consecutive(data.episodes, return_counts=True)[1].max()) - 1
         unroll = min(self.unroll, longest)
         starts = data.windows(unroll + 1).cpu()
         starts = starts[~held_out[starts]]
-        if not len(starts) or not self.steps:
+        if not len(starts):
             return
         actions = data.actions.to(latents.device)
         optimizer = torch.optim.Adam(heads.parameters(), lr=self.learning_rate)

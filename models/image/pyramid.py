@@ -9,8 +9,7 @@ from models.image.frames import FrameSequences, ImageSpec
 
 _LEVELS, _WINDOW = 4, 4
 _PRINCIPAL, _FAINT = 4, 1e-5
-STARTED_FROM = 4000
-"""Pairs of frames that slow features are found in, at most."""
+_STARTED_FROM = 4000
 
 
 def pyramid(pictures: Tensor) -> list[Tensor]:
@@ -92,10 +91,9 @@ class PyramidEncoder(ImageEncoder):
     @torch.no_grad()
     def start_slow(self, data: FrameSequences) -> None:
         """Start as slow features of recorded frames, each with those before and after it; if episodes are that long."""
-        pairs = data.windows(self._stack + 1).to(data.frames.device) + self._stack - 1
-        if not len(pairs):
+        rows = followed_rows(data, self._stack)
+        if not len(rows):
             return
-        rows = pairs[torch.linspace(0, len(pairs) - 1, min(STARTED_FROM, len(pairs))).long()]
         here, there = (self._coarsest(data.stacks(at, self._stack).to(self.place.device)) for at in (rows, rows + 1))
         newest, moving = torch.split(here, [self._newest, self._moving], -1)
         for principal, part in ((self.place, newest), (self.motion, moving)):
@@ -125,6 +123,12 @@ class PyramidEncoder(ImageEncoder):
         motion = moving @ self.motion
         crossed = (newest @ self.place).unsqueeze(-1) * motion.unsqueeze(-2)
         return torch.cat([newest, motion, crossed.flatten(1)], -1)
+
+
+def followed_rows(data: FrameSequences, stack: int) -> Tensor:
+    """Up to 4,000 rows, spread over the data, that end a stack of frames of one episode and have a successor in it."""
+    rows = data.windows(stack + 1).to(data.frames.device) + stack - 1
+    return rows[torch.linspace(0, len(rows) - 1, min(_STARTED_FROM, len(rows))).long()]
 
 
 @torch.no_grad()

@@ -7,7 +7,7 @@ from torch.nn import functional
 from models.checks import require
 from models.image.encoders import ImageEncoder
 from models.image.frames import FrameSequences, ImageSpec
-from models.image.pyramid import STARTED_FROM, pyramid, silence, silent_perceptron, start_slowest
+from models.image.pyramid import followed_rows, pyramid, silence, silent_perceptron, start_slowest
 
 _SMALLEST_STD = 0.02
 _FIRST_RAW = -2.0
@@ -61,8 +61,7 @@ class RateEncoder(ImageEncoder):
 
     def start_slow(self, data: FrameSequences) -> None:
         """Start as slow features of recorded frames instead."""
-        pairs = data.windows(2).to(data.frames.device)
-        rows = pairs[torch.linspace(0, len(pairs) - 1, min(STARTED_FROM, len(pairs))).long()]
+        rows = followed_rows(data, 1)
         here, there = (
             torch.cat([self._coarse(data.frames[part].to(self.background.device)) for part in torch.split(at, 500)])
             for at in (rows, rows + 1)

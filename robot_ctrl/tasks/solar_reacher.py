@@ -22,8 +22,8 @@ _FURTHEST_BENT = 2.0
 _EFFORT = 1e-2
 _SUPERSAMPLING = 4
 
-_ROLLOUTS = 40
-"""Of every policy."""
+ROLLOUTS = 40
+"""Of every policy, the random one too."""
 
 _STRENGTH = 0.5
 """The share of the torque that is used: random motion stays where one linear model can follow it."""
@@ -35,11 +35,11 @@ class ReacherSolar(ReacherGoalImage):
     models: ClassVar[tuple[str, ...]] = ("solar",)
     learns_reward: ClassVar[bool] = True
     defaults: ClassVar[dict[str, Any]] = {
-        "episodes": 40 + 10 * _ROLLOUTS,
-        "model": {"local_rollouts": _ROLLOUTS},
+        "episodes": 11 * ROLLOUTS,
+        "model": {"local_rollouts": ROLLOUTS},
         "planner": {"name": "kl-lqr", "horizon": 50, "step": 1.0, "exploration": 0.8},
         "learning": {"version": 1.0, "base_policy": "uniform"}
-        | {"random_episodes": 40, "refit_every_episodes": _ROLLOUTS, "show_episodes": 4},
+        | {"random_episodes": ROLLOUTS, "refit_every_episodes": ROLLOUTS, "show_episodes": 4},
     }
 
     def __init__(
