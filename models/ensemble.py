@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Generator, Tensor
 
+from models.averaging import AveragedNetwork
 from models.calibration import CalibrationReport, calibrate
 from models.checks import check_transitions, require
 from models.dynamics import Rollout
@@ -27,7 +28,7 @@ from models.unrolling import Unrolling
 
 __all__ = ["FitReport", "Prediction", "ProbabilisticEnsemble"]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 SMALLEST_WEIGHT_DECAY, LARGEST_WEIGHT_DECAY = 2.5e-5, 7.5e-4
 
 RollOut = Callable[[Features, FrozenNetwork, Tensor, Tensor, Doubt], Futures]
@@ -147,6 +148,7 @@ class ProbabilisticEnsemble:
             gaussian=head == "gaussian",
             generator=Generator().manual_seed(seed),
         )
+        self._average = AveragedNetwork(self._network)
         self._shape = {
             "members": members,
             "hidden": list(hidden),
@@ -171,8 +173,7 @@ class ProbabilisticEnsemble:
             {"params": [weight], "weight_decay": weight_decay * decay}
             for weight, decay in zip(network.weights, decays, strict=True)
         ]
-        bounds = [network.min_log_variance, network.max_log_variance] if network.gaussian else []
-        groups.append({"params": [*network.biases, *bounds], "weight_decay": 0.0})
+        groups.append({"params": list(network.biases), "weight_decay": 0.0})
         return torch.optim.Adam(groups, lr=learning_rate, fused=True)
 
     @property
@@ -253,6 +254,7 @@ class ProbabilisticEnsemble:
         )
         steps, losses = descend(
             self._network,
+            self._average,
             self._optimizer,
             data,
             generator=generator,
@@ -286,8 +288,9 @@ class ProbabilisticEnsemble:
         new_inputs = Normalizer.of(inputs, constant_std=1.0)
         new_targets = Normalizer.of(targets, constant_std=1e-6)
         if self._rows_seen:
-            self._network.renormalize_inputs(self._inputs, new_inputs)
-            self._network.renormalize_targets(self._targets, new_targets)
+            for network in (self._network, self._average.network):
+                network.renormalize_inputs(self._inputs, new_inputs)
+                network.renormalize_targets(self._targets, new_targets)
         self._inputs, self._targets = new_inputs, new_targets
 
     def _freeze(self) -> None:
@@ -296,7 +299,7 @@ class ProbabilisticEnsemble:
 
     def _frozen_in(self, precision: Precision) -> FrozenNetwork:
         return FrozenNetwork(
-            self._network,
+            self._average.network,
             self._elites.to(self.device),
             self._inputs,
             self._targets,
@@ -308,7 +311,7 @@ class ProbabilisticEnsemble:
     def _report(
         self, transitions: Transitions, data: Data, rows: Tensor, losses: Tensor, steps: int, seconds: float
     ) -> FitReport:
-        loss_of = Loss(self._network, data)
+        loss_of = Loss(self._average.network, data)
         sample = rows[torch.linspace(0, len(rows) - 1, min(len(rows), len(data.holdout))).long()].to(self.device)
         held = transitions[data.holdout]
         predicted = self.predict(held.states, held.actions).mean.mean(0)
@@ -443,6 +446,7 @@ class ProbabilisticEnsemble:
         """Move the model, its optimiser included."""
         device = torch.device(device)
         self._network.to(device)
+        self._average.network.to(device)
         self._optimizer.load_state_dict(self._optimizer.state_dict())
         self._inputs, self._targets = self._inputs.to(device), self._targets.to(device)
         self._reward_range = self._reward_range.to(device)
@@ -455,7 +459,9 @@ class ProbabilisticEnsemble:
         return {
             "format_version": FORMAT_VERSION,
             "shape": dict(self._shape),
-            "network": {name: value.detach().clone() for name, value in self._network.state_dict().items()},
+            "network": _cloned(dict(self._network.state_dict())),
+            "average": _cloned(dict(self._average.network.state_dict())),
+            "averaged_steps": self._average.steps,
             "optimizer": _cloned(self._optimizer.state_dict()),
             "inputs": {"mean": self._inputs.mean.clone(), "std": self._inputs.std.clone()},
             "targets": {"mean": self._targets.mean.clone(), "std": self._targets.std.clone()},
@@ -490,6 +496,8 @@ class ProbabilisticEnsemble:
             f"checkpoint: {len(elites)} elites where this model has {self.elite_count}",
         )
         self._network.load_state_dict(state["network"])
+        self._average.network.load_state_dict(state["average"])
+        self._average.steps = state["averaged_steps"]
         self._optimizer.load_state_dict(_cloned(state["optimizer"]))
         self._inputs = Normalizer(state["inputs"]["mean"].clone(), state["inputs"]["std"].clone()).to(self.device)
         self._targets = Normalizer(state["targets"]["mean"].clone(), state["targets"]["std"].clone()).to(self.device)

@@ -7,6 +7,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
+from models.averaging import AveragedNetwork
 from models.network import EnsembleNetwork
 from models.unrolling import Unrolling
 
@@ -144,6 +145,7 @@ def _pick(tables: Tensor, lengths: Tensor, steps: int, batch: int, generator: Ge
 
 def descend(
     network: EnsembleNetwork,
+    average: AveragedNetwork,
     optimizer: torch.optim.Optimizer,
     data: Data,
     *,
@@ -154,41 +156,43 @@ def descend(
     patience: int,
     progress: Progress | None,
 ) -> tuple[int, Tensor]:
-    """Take gradient steps until the holdout loss no longer falls; each member ends with its own best weights.
+    """Take gradient steps until the average's holdout loss no longer falls; each member's average ends at its best.
 
-    The weights at the start count: a refit that makes a member worse on the rows held out changes nothing.
+    The average at the start counts: a refit that makes a member worse on the rows held out does not change it, while
+    the network that takes the steps goes on.
 
     Returns:
-        steps taken, and the best holdout loss of each member (E,).
+        steps taken, and the best holdout loss of each member's average (E,).
     """
-    loss_of = Loss(network, data)
+    loss_of, judged = Loss(network, data), Loss(average.network, data)
     sampler = Sampler(data, batch, fresh_fraction)
-    parameters = list(network.parameters())
-    device = parameters[0].device
+    averages = list(average.network.parameters())
+    device = averages[0].device
     longest = max(len(table) for table in data.tables)
     interval = max(50, min(250, -(-longest // batch)))
     with torch.no_grad():
-        best = loss_of(data.holdout)
-        kept = [parameter.clone() for parameter in parameters]
+        best = judged(data.holdout)
+        kept = [parameter.clone() for parameter in averages]
     stale = steps = 0
     while steps < max_steps and stale < patience:
         batches = sampler.draw(min(interval, max_steps - steps), generator).to(device)
         for rows in batches:
             optimizer.zero_grad(set_to_none=True)
-            torch.autograd.backward(loss_of(rows).sum() + network.bound_penalty())
+            torch.autograd.backward(loss_of(rows).sum())
             optimizer.step()
+            average.follow(network)
         steps += len(batches)
         with torch.no_grad():
-            losses = loss_of(data.holdout)
+            losses = judged(data.holdout)
             better = losses < best
             clearly = bool((losses < best - 0.005).any())
             best = torch.where(better, losses, best)
-            for kept_value, parameter in zip(kept, parameters, strict=True):
+            for kept_value, parameter in zip(kept, averages, strict=True):
                 kept_value.copy_(torch.where(better.view(-1, 1, 1), parameter, kept_value))
         stale = 0 if clearly else stale + 1
         if progress is not None:
             progress(steps, max_steps, float(losses.mean()))
     with torch.no_grad():
-        for parameter, kept_value in zip(parameters, kept, strict=True):
+        for parameter, kept_value in zip(averages, kept, strict=True):
             parameter.copy_(kept_value)
     return steps, best

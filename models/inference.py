@@ -1,5 +1,6 @@
 """Networks frozen for planning: normalisation folded in, weights in the precision of inference."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -88,8 +89,8 @@ class FrozenNetwork:
                 weights[-1][..., log_variances] *= -1
                 biases[-1][..., log_variances] *= -1
                 keep += range(count, count + self.changes)
-                self._min_variance = network.min_log_variance[members, :, : self.changes].exp()
-                self._max_precision = (-network.max_log_variance[members, :, : self.changes]).exp()
+                self._min_variance = math.exp(network.min_log_variance)
+                self._max_precision = math.exp(-network.max_log_variance)
             keep += range(self.changes, count)
             keep += range(weights[-1].shape[-1] - network.logits, weights[-1].shape[-1])
             weights[-1], biases[-1] = weights[-1][..., keep], biases[-1][..., keep]
@@ -180,14 +181,13 @@ class FrozenNetwork:
                 hidden = functional.silu(hidden)
         return hidden
 
-    def move(self, before: Tensor, raw: Tensor, noise: Tensor | None, members: slice, after: Tensor) -> None:
+    def move(self, before: Tensor, raw: Tensor, noise: Tensor | None, after: Tensor) -> None:
         """Write the learned columns of the next states into ``after``.
 
         Args:
             before: (e, k, N, n) the learned columns now: k particles of each of e members.
             raw: (e, k, N, O) what the networks returned.
             noise: (e, k, 1, n) what standard deviations are multiplied with, or None.
-            members: which e of the members they are.
             after: (e, k, N, n).
         """
         torch.add(before, raw[..., : self.changes], out=after)
@@ -196,8 +196,8 @@ class FrozenNetwork:
             return
         std = torch.empty_like(after)
         std.copy_(raw[..., self.changes : 2 * self.changes])
-        std.exp_().add_(self._max_precision[members].unsqueeze(1)).reciprocal_()
-        std.add_(self._min_variance[members].unsqueeze(1)).sqrt_()
+        std.exp_().add_(self._max_precision).reciprocal_()
+        std.add_(self._min_variance).sqrt_()
         after.add_(torch.addcmul(self._change_mean, std, noise, out=std))
 
     def with_change_mean(self, weights: Tensor) -> Tensor:

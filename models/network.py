@@ -10,8 +10,13 @@ from torch.nn import functional
 
 from models.normalizer import Normalizer
 
-MIN_LOG_VARIANCE = -7.0
-MAX_LOG_VARIANCE = 0.5
+MIN_LOG_VARIANCE, MAX_LOG_VARIANCE = -10.0, 0.5
+"""Of normalised targets, whose own variance is 1: a standard deviation of 0.7 % at least.
+
+PETS learns its bounds, under a penalty that draws them together. With several targets that penalty outweighs what is
+left of the likelihood's gradient: the lower bound rises, every target seems noisy, and a holdout that is judged by
+likelihood rejects what is learned from then on.
+"""
 
 
 def truncated_normal(shape: Sequence[int], std: float, generator: Generator) -> Tensor:
@@ -26,11 +31,7 @@ class EnsembleNetwork(nn.Module):
 
     Layer weights are (E, in, out) and biases (E, 1, out), so that one batched product serves all members. The
     output holds ``targets`` means, for a Gaussian head as many raw log-variances, then ``logits`` logits.
-    Log-variances are bounded softly by learned bounds of each member, in units of the normalised targets,
-    where the data's own variance is 1: hence the initial upper bound just above 0 and a lower one at a
-    standard deviation of 3 %. The bounds are learned, so the
-    start matters little (one of -10 ended at the same errors on half-cheetah data); what matters is the unit. A
-    lower bound of -10 on targets in state units is one that small, slow columns never leave.
+    Log-variances are bounded softly, by ``min_log_variance`` and ``max_log_variance``.
     """
 
     def __init__(
@@ -53,9 +54,7 @@ class EnsembleNetwork(nn.Module):
             for rows, columns in pairwise(sizes)
         )
         self.biases = nn.ParameterList(nn.Parameter(torch.zeros(members, 1, columns)) for columns in sizes[1:])
-        bounded = targets if gaussian else 0
-        self.min_log_variance = nn.Parameter(torch.full((members, 1, bounded), MIN_LOG_VARIANCE))
-        self.max_log_variance = nn.Parameter(torch.full((members, 1, bounded), MAX_LOG_VARIANCE))
+        self.min_log_variance, self.max_log_variance = MIN_LOG_VARIANCE, MAX_LOG_VARIANCE
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Normalised inputs (E, B, inputs) to means, log-variances (E, B, targets), logits (E, B, 1)."""
@@ -73,10 +72,6 @@ class EnsembleNetwork(nn.Module):
     def _bounded(self, raw: Tensor) -> Tensor:
         below = self.max_log_variance - functional.softplus(self.max_log_variance - raw)
         return self.min_log_variance + functional.softplus(below - self.min_log_variance)
-
-    def bound_penalty(self) -> Tensor:
-        """What PETS adds to the loss so that the bounds close in on what is needed, summed over members."""
-        return 0.01 * (self.max_log_variance.sum() - self.min_log_variance.sum())
 
     @torch.no_grad()
     def renormalize_inputs(self, old: Normalizer, new: Normalizer) -> None:

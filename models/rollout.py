@@ -157,7 +157,7 @@ def roll_out(features: Features, frozen: FrozenNetwork, start: Tensor, actions: 
         noise = None if doubt.noise is None else doubt.noise[step].view(*grouped[:2], 1, -1)
         for part, raw in frozen.evaluate(inputs.view(members, -1, input_size)):
             raw = raw.view(len(raw), *grouped[1:])
-            frozen.move(before[part], raw, None if noise is None else noise[part], part, after[part])
+            frozen.move(before[part], raw, None if noise is None else noise[part], after[part])
             if rewards is not None:
                 rewards[step].view(grouped[:3])[part] = frozen.reward(raw)
             if end_logits is not None:

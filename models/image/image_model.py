@@ -21,7 +21,7 @@ from models.image.latent_reports import calibrate_latent, report_fit
 from models.image.posture import Posture, fit_posture
 from models.split import uniform_hash
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _ENCODED_AT_ONCE = 512
 _WARM_UP = 100
 

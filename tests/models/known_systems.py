@@ -41,7 +41,7 @@ def hand_made(
     model = ProbabilisticEnsemble(
         spec, **({"members": len(shifts), "hidden": (), "head": head, "particles": len(shifts)} | settings)
     )
-    network = model._network
+    network = model._average.network
     with torch.no_grad():
         weight, bias = network.weights[0], network.biases[0]
         weight.zero_()
@@ -50,8 +50,8 @@ def hand_made(
         bias[:, 0, :columns] = torch.tensor(shifts).unsqueeze(-1) / scale
         if std:
             bias[:, 0, columns:] = 2 * torch.tensor(std / scale).log()
-            network.min_log_variance.fill_(-40)
-            network.max_log_variance.fill_(40)
+            network.min_log_variance = -40.0
+            network.max_log_variance = 40.0
     model._targets = Normalizer(torch.zeros(columns), torch.full((columns,), scale))
     model._freeze()
     return model

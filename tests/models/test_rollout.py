@@ -92,7 +92,7 @@ def test_networks_see_how_far_a_command_leads_its_joint(precision):
     model = random_model(FOLLOWING, precision=precision)
     actions = torch.zeros(1, 1, 1)
     with torch.no_grad():
-        model._network.weights[0][:, 0] = 0
+        model._average.network.weights[0][:, 0] = 0
     model._freeze()
     led, same_lead = (
         model.rollout(torch.tensor([joint, 0.3, joint + 0.1]), actions).states[:, 0, 1] for joint in (0.0, 2.0)
@@ -194,7 +194,7 @@ def test_models_with_more_to_say_do_not_take_the_lean_path():
 def test_networks_see_what_a_task_derives():
     model = random_model(RELATIVE)
     with torch.no_grad():
-        model._network.weights[0][:, 0] = 0
+        model._average.network.weights[0][:, 0] = 0
     model._freeze()
     actions = torch.zeros(1, 1, 1)
     near, moved, apart = (
