@@ -145,6 +145,13 @@ class ActorCritic:
         pessimistic = values.mean(0) + self.pessimism * values.std(0, correction=0)
         return pessimistic.clamp(*self._range).view(states.shape[:-1])
 
+    def going_on(self, states: Tensor, periods: int) -> Tensor:
+        """What a plan has to beat: so many undiscounted control periods and the cost to come after them, (...).
+
+        It is what the critics expect of the policy from states (..., nx), at its average cost per period.
+        """
+        return self(states) * (1 + periods * (1 - self.discount))
+
     def act(self, states: Tensor, *, noise: Tensor) -> Tensor:
         """Actions (K, nu) in states (K, nx), off the policy's mean by noise (K, nu) standard deviations."""
         mean, log_std = self._distribution(self._rows(states))

@@ -33,7 +33,6 @@ class LearningConfig(BaseModel):
     base_policy_colour: float = Field(default=2.0, ge=0, le=4)
     base_policy_gentle: float = Field(default=0.0, ge=0, le=1)
     random_episodes: int = Field(default=1, ge=1)
-    policy_share: float = Field(default=0.25, ge=0, lt=1)
     refit: bool = True
     replan_every: int = Field(default=1, ge=0)
     refit_every: int = Field(default=0, ge=0)

@@ -32,7 +32,6 @@ from robot_ctrl.recorder import EpisodeWriter, about_robot
 from robot_ctrl.run_folder import RunFolder
 from robot_ctrl.seeds import derive_seed
 from robot_ctrl.task import Task
-from robot_ctrl.turns import Turns
 
 logger = logging.getLogger(__name__)
 
@@ -122,7 +121,7 @@ class Learner:
 
     def _run_episode(self, number: int, exploring: bool) -> EpisodeResult:
         config = self._config
-        policy: Policy = Turns(self._task, self._controller, config.learning.policy_share)
+        policy: Policy = self._controller
         if exploring:
             learning = config.learning
             kind, colour, gentle = learning.base_policy, learning.base_policy_colour, learning.base_policy_gentle

@@ -116,8 +116,20 @@ class Replanner:
         if suggested is not None:
             warm_start = self._with_suggested(suggested.cpu().numpy(), warm_start, hold, start_time)
         plan = self._planner.plan(objective, warm_start, deadline)
+        if self._value is not None and self._value.trained and suggested is not None:
+            plan = self._or_policy(plan, self._value, self._tensor(state), suggested[0])
         self._planned += 1
         return replace(plan, start_time=start_time, computed_from=observation.sequence)
+
+    def _or_policy(self, plan: Plan, value: ActorCritic, state: torch.Tensor, actions: torch.Tensor) -> Plan:
+        """A plan, or the policy's actions (H, nu) where the plan promises no more than the critics do of the policy.
+
+        Values are the policy's. A planner that relies on them and does something else can wait for ever: every plan
+        ends where the policy would set out. Where the critics promise too much, the policy acts and they learn of it.
+        """
+        if not np.isfinite(plan.cost) or plan.cost <= float(value.going_on(state, self.horizon).detach()):
+            return plan
+        return replace(plan, actions=actions.cpu().numpy(), states=None)
 
     def _suggested(self, state: torch.Tensor) -> torch.Tensor | None:
         """(K, H, nu) what a policy would do from a state (nx,); None where there is no policy."""

@@ -23,8 +23,8 @@ class CheetahRun(Task):
         "env_steps": 50_000,
         "episodes": 50,
         "model": {"hidden": [200, 200], "refit_steps": 200},
-        "planner": {"horizon": 5, "population": 48, "iterations": 2, "beta": 1.0, "initial_std": 1.0},
-        "value": {"updates": 8.0},
+        "planner": {"horizon": 3, "population": 48, "beta": 1.0, "initial_std": 1.0},
+        "value": {},
         "learning": {"refit_every": 100, "base_policy": "coloured", "base_policy_colour": 1.0},
     }
 

@@ -36,9 +36,8 @@ class FingerSpin(Task):
         "episodes": 50,
         "model": {"hidden": [200, 200], "refit_steps": 200},
         "planner": {
-            "horizon": 5,
+            "horizon": 3,
             "population": 48,
-            "iterations": 2,
             "beta": 0.5,
             "initial_std": 1.0,
             "execute": "best",

@@ -19,7 +19,7 @@ class HalfCheetah(Task):
         "env_steps": 40_000,
         "episodes": 41,
         "model": {"hidden": [200, 200], "refit_steps": 200},
-        "planner": {"horizon": 5, "population": 48, "iterations": 2, "beta": 1.0, "initial_std": 1.0},
+        "planner": {"horizon": 3, "population": 48, "beta": 1.0, "initial_std": 1.0},
         "value": {},
         "learning": {"refit_every": 200, "base_policy": "coloured", "base_policy_colour": 1.0},
     }

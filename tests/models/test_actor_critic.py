@@ -146,3 +146,9 @@ def test_what_cannot_be_used_is_refused():
             learner(**settings)
     with pytest.raises(ValueError, match="format version"):
         learner().load_state_dict({})
+
+
+def test_going_on_is_the_average_cost_of_the_periods_and_what_follows():
+    value, rows = learner(discount=0.9, updates=0.01), stays(100)
+    value.fit(rows, torch.ones(100), generator=generator())
+    assert value.going_on(rows.states[:1], 3).item() == pytest.approx(3 + 10, rel=1e-5)
