@@ -127,9 +127,10 @@ class Replanner:
         Values are the policy's. A planner that relies on them and does something else can wait for ever: every plan
         ends where the policy would set out. Where the critics promise too much, the policy acts and they learn of it.
         """
-        if not np.isfinite(plan.cost) or plan.cost <= float(value.going_on(state, self.horizon).detach()):
+        expected = float(value.going_on(state, self.horizon).detach())
+        if plan.cost <= expected or plan.finished == "fallback":
             return plan
-        return replace(plan, actions=actions.cpu().numpy(), states=None)
+        return replace(plan, actions=actions.cpu().numpy(), cost=expected)
 
     def _suggested(self, state: torch.Tensor) -> torch.Tensor | None:
         """(K, H, nu) what a policy would do from a state (nx,); None where there is no policy."""
