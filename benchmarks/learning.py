@@ -42,7 +42,7 @@ SUITES: dict[str, dict[str, Variant]] = {
     "cartpole-swingup": {"default": Variant("cartpole-swingup", ("env_steps=10000",))},
     "reacher-hard": {"default": Variant("reacher-hard", ("env_steps=25000",))},
     "finger-spin": {"default": Variant("finger-spin", ("env_steps=100000", "episodes=100"))},
-    "cheetah-run": {"default": Variant("cheetah-run", ("env_steps=100000", "episodes=100"))},
+    "cheetah-run": {"default": Variant("cheetah-run", ("env_steps=40000",))},
     "half-cheetah": {
         "default": Variant("half-cheetah", ("env_steps=40000",)),
         "upright": Variant("half-cheetah", ("env_steps=40000", "task.lean_weight=10")),
