@@ -51,10 +51,11 @@ class ActorCritic:
     target; values count costs alone, for they are added to those of a plan. A recording that just stops goes on with
     Q; one that ended is charged the worst step for ever.
 
-    To a planner it gives candidates, the policy's own actions, and the cost of a plan's last state, Q(s, π(s)), which
-    lets a short plan see far (Hansen et al., TD-MPC2, 2024, arXiv:2310.16828; Lowrey et al., Plan Online, Learn
-    Offline, 2018, arXiv:1811.01848). A planner looks for states that it underrates: therefore the critics' disagreement
-    is added to their mean, and values stay within what costs can come to.
+    To a planner it gives candidates, the policy's own actions; what a plan has to beat to be followed instead of them,
+    ``going_on``; and the cost of a plan's last state, Q(s, π(s)), which lets a short plan see far (Hansen et al.,
+    TD-MPC2, 2024, arXiv:2310.16828; Lowrey et al., Plan Online, Learn Offline, 2018, arXiv:1811.01848). A planner looks
+    for states that it underrates: therefore the critics' disagreement is added to their mean, and values stay within
+    what costs can come to.
     """
 
     def __init__(
@@ -79,7 +80,8 @@ class ActorCritic:
             spec: the layout of the state.
             discount: γ, per control period.
             updates: gradient steps per new transition.
-            proposals: action sequences of the policy among the candidates of each plan; 0 for none.
+            proposals: action sequences of the policy among the candidates of each plan; with 0 no plan gives way to
+                the policy either.
             pessimism: standard deviations between critics that are added to their mean in the cost of last states.
             critics: networks, at least 2, which differ by their initial weights.
             hidden: widths of the hidden layers, of policy and critics.

@@ -102,22 +102,20 @@ class Replanner:
             self._cost = self._task.cost(self._goal)
             if self._value is not None:
                 self._cost = WithTerminalValue(self._cost, self._value)
+        start = self._tensor(state)
         if isinstance(self._planner, ILQR | KLConstrainedLQR):
-            plan = self._planner.plan(self._model, self._cost, self._tensor(state), warm_start, deadline)
+            plan = self._planner.plan(self._model, self._cost, start, warm_start, deadline)
             return replace(plan, start_time=start_time, computed_from=observation.sequence)
         objective = RolloutObjective(
-            self._model,
-            self._cost,
-            self._risk,
-            self._tensor(state),
-            seed=derive_seed(self._seed, "particles", self._planned),
+            self._model, self._cost, self._risk, start, seed=derive_seed(self._seed, "particles", self._planned)
         )
-        suggested = self._suggested(self._tensor(state))
+        value = self._value if self._value is not None and self._value.trained and self._value.proposals else None
+        suggested = self._suggested_by_task(start) if value is None else self._suggested_by_policy(start, value)
         if suggested is not None:
             warm_start = self._with_suggested(suggested.cpu().numpy(), warm_start, hold, start_time)
         plan = self._planner.plan(objective, warm_start, deadline)
-        if self._value is not None and self._value.trained and suggested is not None:
-            plan = self._or_policy(plan, self._value, self._tensor(state), suggested[0])
+        if value is not None and suggested is not None:
+            plan = self._or_policy(plan, value, start, suggested[0])
         self._planned += 1
         return replace(plan, start_time=start_time, computed_from=observation.sequence)
 
@@ -127,16 +125,19 @@ class Replanner:
         Values are the policy's. A planner that relies on them and does something else can wait for ever: every plan
         ends where the policy would set out. Where the critics promise too much, the policy acts and they learn of it.
         """
-        expected = float(value.going_on(state, self.horizon).detach())
+        with torch.inference_mode():
+            expected = float(value.going_on(state, self.horizon))
         if plan.cost <= expected or plan.finished == "fallback":
             return plan
         return replace(plan, actions=actions.cpu().numpy(), cost=expected)
 
-    def _suggested(self, state: torch.Tensor) -> torch.Tensor | None:
-        """(K, H, nu) what a policy would do from a state (nx,); None where there is no policy."""
-        if self._value is not None and self._value.trained and self._value.proposals:
-            generator = torch.Generator(self._device).manual_seed(derive_seed(self._seed, "policy", self._planned))
-            return imagined_actions(self._model, self._value, state, self._value.proposals, self.horizon, generator)
+    def _suggested_by_policy(self, state: torch.Tensor, value: ActorCritic) -> torch.Tensor:
+        """(K, H, nu) what the learned policy would do from a state (nx,), first its mean."""
+        generator = torch.Generator(self._device).manual_seed(derive_seed(self._seed, "policy", self._planned))
+        return imagined_actions(self._model, value, state, value.proposals, self.horizon, generator)
+
+    def _suggested_by_task(self, state: torch.Tensor) -> torch.Tensor | None:
+        """(1, H, nu) what the task proposes from a state (nx,), if it does."""
         proposed = self._task.propose(state, self._goal, self.horizon)
         return None if proposed is None else proposed[None]
 
