@@ -39,6 +39,7 @@ class Replanner:
 
     Attributes:
         horizon: actions in a plan.
+        explores: whether the policy acts with its noise where it acts, to learn from; otherwise its mean acts.
 
     Raises:
         ConfigError: if there is no such risk measure.
@@ -65,6 +66,7 @@ class Replanner:
         self._now = now
         self._value = value
         self._device = torch.device(device)
+        self.explores = False
         self.reset(0)
         self._new_planner(np.zeros(task.state_spec.action_size, np.float32))
 
@@ -115,7 +117,7 @@ class Replanner:
             warm_start = self._with_suggested(suggested.cpu().numpy(), warm_start, hold, start_time)
         plan = self._planner.plan(objective, warm_start, deadline)
         if value is not None and suggested is not None:
-            plan = self._or_policy(plan, value, start, suggested[0])
+            plan = self._or_policy(plan, value, start, suggested[-1 if self.explores else 0])
         self._planned += 1
         return replace(plan, start_time=start_time, computed_from=observation.sequence)
 
@@ -132,7 +134,7 @@ class Replanner:
         return replace(plan, actions=actions.cpu().numpy(), cost=expected)
 
     def _suggested_by_policy(self, state: torch.Tensor, value: ActorCritic) -> torch.Tensor:
-        """(K, H, nu) what the learned policy would do from a state (nx,), first its mean."""
+        """(K, H, nu) what the learned policy would do from a state (nx,): its mean, then samples of it."""
         generator = torch.Generator(self._device).manual_seed(derive_seed(self._seed, "policy", self._planned))
         return imagined_actions(self._model, value, state, value.proposals, self.horizon, generator)
 

@@ -145,10 +145,8 @@ def test_what_the_policy_would_do_is_among_the_candidates(task: PointMass) -> No
     assert (model.seen[-1][:, 0] - first).abs().min() < 1e-6
 
 
-@pytest.mark.parametrize(("expected", "acts"), [(-1e6, True), (1e6, False)], ids=["the policy", "the plan"])
-def test_a_plan_that_promises_no_more_than_the_policy_gives_way_to_it(
-    expected: float, acts: bool, task: PointMass, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def distance_from_policy(task: PointMass, expected: float, explores: bool, monkeypatch: pytest.MonkeyPatch) -> float:
+    """How far the first action is from the policy's mean, where going on as the policy would is expected to cost so."""
     value = ActorCritic(task.model_spec, hidden=(8,), critics=2, proposals=3, updates=0.1)
     states = torch.randn(20, 2, generator=Generator().manual_seed(0))
     rows = Transitions(states, torch.zeros(20, 1), states, None, None, torch.zeros(20, dtype=torch.int64))
@@ -156,9 +154,22 @@ def test_a_plan_that_promises_no_more_than_the_policy_gives_way_to_it(
     monkeypatch.setattr(value, "going_on", lambda state, periods: torch.tensor(expected))
     planner = {"name": "icem", "horizon": 10, "risk": "mean", "risk_parameter": None}
     controller = Controller(task, DoubleIntegrator(), planner, value=value)
+    if explores:
+        controller.explore()
     observation = task.robot.reset(0)
     controller.act(observation)
     state = torch.tensor(task.state(observation), dtype=torch.float32)[None]
     policy = float(value.act(state, noise=torch.zeros(1, 1)).detach())
     assert controller.plan is not None
-    assert (abs(float(controller.plan.actions[0, 0]) - policy) < 1e-5) == acts
+    return abs(float(controller.plan.actions[0, 0]) - policy)
+
+
+def test_a_plan_that_promises_no_more_than_the_policy_gives_way_to_it(
+    task: PointMass, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert distance_from_policy(task, -1e6, False, monkeypatch) < 1e-5
+    assert distance_from_policy(task, 1e6, False, monkeypatch) > 1e-3
+
+
+def test_while_a_run_learns_the_policy_acts_with_its_noise(task: PointMass, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert distance_from_policy(task, -1e6, True, monkeypatch) > 1e-3
