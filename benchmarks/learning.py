@@ -39,13 +39,13 @@ class Variant:
 
 # In the ablations every planner costs as many candidates per plan as iCEM by default, 194.
 SUITES: dict[str, dict[str, Variant]] = {
-    "cartpole-swingup": {"default": Variant("cartpole-swingup", ("env_steps=10000",))},
-    "reacher-hard": {"default": Variant("reacher-hard", ("env_steps=25000",))},
-    "finger-spin": {"default": Variant("finger-spin", ("env_steps=100000", "episodes=100"))},
-    "cheetah-run": {"default": Variant("cheetah-run", ("env_steps=40000",))},
+    "cartpole-swingup": {"default": Variant("cartpole-swingup", ("env_steps=10000",), trials=5)},
+    "reacher-hard": {"default": Variant("reacher-hard", ("env_steps=25000",), trials=5)},
+    "finger-spin": {"default": Variant("finger-spin", ("env_steps=100000", "episodes=100"), trials=5)},
+    "cheetah-run": {"default": Variant("cheetah-run", ("env_steps=40000",), trials=5)},
     "half-cheetah": {
-        "default": Variant("half-cheetah", ("env_steps=40000",)),
-        "upright": Variant("half-cheetah", ("env_steps=40000", "task.lean_weight=10")),
+        "default": Variant("half-cheetah", ("env_steps=40000",), trials=5),
+        "upright": Variant("half-cheetah", ("env_steps=40000", "task.lean_weight=10"), trials=5),
     },
     "arm-reach": {"default": Variant("arm-reach", trials=40)},
     "arm-push": {"default": Variant("arm-push", trials=40)},

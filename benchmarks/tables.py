@@ -23,10 +23,17 @@ def main() -> None:
     for results in sorted(RESULTS.glob("*.csv")):
         marker = re.compile(rf"(<!-- {re.escape(results.stem)} -->\n).*?(<!-- end -->)", re.DOTALL)
         if marker.search(page):
-            make = _trials if results.stem.endswith("-evaluation") else _returns
-            table = make(_read(results))
+            table = _table(results)
             page = marker.sub(lambda found, table=table: f"{found[1]}{table}\n{found[2]}", page)
     PAGE.write_text(page)
+
+
+def _table(results: Path) -> str:
+    variants = _read(results)
+    if not results.stem.endswith("-evaluation"):
+        return _learning(variants)
+    succeeds = any(row["success"] for seeds in variants.values() for rows in seeds.values() for row in rows)
+    return _successes(variants) if succeeds else _held_out(variants)
 
 
 def _read(path: Path) -> dict[str, dict[str, list[dict[str, str]]]]:
@@ -38,7 +45,7 @@ def _read(path: Path) -> dict[str, dict[str, list[dict[str, str]]]]:
     return rows
 
 
-def _returns(variants: dict[str, dict[str, list[dict[str, str]]]]) -> str:
+def _learning(variants: dict[str, dict[str, list[dict[str, str]]]]) -> str:
     lines = [
         "| variant | seeds | env steps | return (mean of last 3 episodes) by seed | median | worst | wall per seed |",
         "|---|---|---|---|---|---|---|",
@@ -57,7 +64,7 @@ def _returns(variants: dict[str, dict[str, list[dict[str, str]]]]) -> str:
     return "\n".join(lines)
 
 
-def _trials(variants: dict[str, dict[str, list[dict[str, str]]]]) -> str:
+def _successes(variants: dict[str, dict[str, list[dict[str, str]]]]) -> str:
     lines = [
         "| variant | seeds | trials | success | 95 % interval | by seed | final distance, median / 95 % / worst |",
         "|---|---|---|---|---|---|---|",
@@ -72,6 +79,22 @@ def _trials(variants: dict[str, dict[str, list[dict[str, str]]]]) -> str:
             f"| {low:.1%} to {high:.1%} | {', '.join(f'{statistics.mean(each):.0%}' for each in outcomes.values())} "
             f"| {statistics.median(distances):.0f} / {distances[int(0.95 * (len(distances) - 1))]:.0f} "
             f"/ {distances[-1]:.0f} mm |"
+        )
+    return "\n".join(lines)
+
+
+def _held_out(variants: dict[str, dict[str, list[dict[str, str]]]]) -> str:
+    lines = [
+        "| variant | seeds | trials | held-out return, median of each seed | median of all | worst of all |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, seeds in variants.items():
+        returns = {seed: [float(row["return"]) for row in rows] for seed, rows in sorted(seeds.items())}
+        pooled = [value for each in returns.values() for value in each]
+        each = ", ".join(_number(statistics.median(values)) for values in returns.values())
+        lines.append(
+            f"| {name} | {len(returns)} | {len(pooled)} | {each} | **{_number(statistics.median(pooled))}** "
+            f"| {_number(min(pooled))} |"
         )
     return "\n".join(lines)
 
