@@ -23,8 +23,7 @@ def main() -> None:
     for results in sorted(RESULTS.glob("*.csv")):
         marker = re.compile(rf"(<!-- {re.escape(results.stem)} -->\n).*?(<!-- end -->)", re.DOTALL)
         if marker.search(page):
-            table = _table(results)
-            page = marker.sub(lambda found, table=table: f"{found[1]}{table}\n{found[2]}", page)
+            page = marker.sub(rf"\g<1>{_table(results)}\n\g<2>", page)
     PAGE.write_text(page)
 
 
