@@ -41,7 +41,7 @@ class Variant:
 SUITES: dict[str, dict[str, Variant]] = {
     "cartpole-swingup": {"default": Variant("cartpole-swingup", ("env_steps=10000",), trials=5)},
     "reacher-hard": {"default": Variant("reacher-hard", ("env_steps=25000",), trials=5)},
-    "finger-spin": {"default": Variant("finger-spin", ("env_steps=100000", "episodes=100"), trials=5)},
+    "finger-spin": {"default": Variant("finger-spin", ("env_steps=50000",), trials=5)},
     "cheetah-run": {"default": Variant("cheetah-run", ("env_steps=40000",), trials=5)},
     "half-cheetah": {
         "default": Variant("half-cheetah", ("env_steps=40000",), trials=5),
