@@ -22,8 +22,10 @@ class LearningConfig(BaseModel):
 
     0.5 collects random data, fits once and plans; 1.0 adds what was executed and refits after every episode, but
     follows each plan to its end; 1.5 replans at every step. ``refit_every`` refits within episodes, after so many
-    steps; ``refit_every_episodes`` between them, after so many episodes. ``demonstrations`` names
-    recorded episodes, or folders of them, that are copied into the run and learned from as well.
+    steps; ``refit_every_episodes`` between them, after so many episodes. ``optimism`` lowers the cost of plans by
+    so many standard deviations over the model's particles while the run learns, in place of the planner's risk
+    measure. ``demonstrations`` names recorded episodes, or folders of them, that are copied into the run and learned
+    from as well.
     """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -37,6 +39,7 @@ class LearningConfig(BaseModel):
     replan_every: int = Field(default=1, ge=0)
     refit_every: int = Field(default=0, ge=0)
     refit_every_episodes: int = Field(default=1, ge=1)
+    optimism: float = Field(default=0.0, ge=0)
     show_episodes: int = Field(default=1, ge=0)
     demonstrations: tuple[Path, ...] = ()
 

@@ -69,9 +69,9 @@ class Controller:
         self.plans: list[Plan] = []
         self.plan_seconds: list[float] = []
 
-    def explore(self) -> None:
-        """From now on the learned policy acts with its noise where it acts, so that a run learns from what it tries."""
-        self._replanner.explores = True
+    def explore(self, optimism: float = 0.0) -> None:
+        """From now on act to learn, see ``Replanner.explore``."""
+        self._replanner.explore(optimism)
 
     def act(self, observation: Observation) -> Array:
         """The command (nu,) for this control period, in the robot's units.

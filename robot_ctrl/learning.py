@@ -80,7 +80,7 @@ class Learner:
         self._task = task
         self._model = model
         self._controller = controller
-        controller.explore()
+        controller.explore(config.learning.optimism)
         self._safety = safety
         self._watcher = watcher
         self._dataset = Dataset(task, model.device)

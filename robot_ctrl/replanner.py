@@ -20,6 +20,7 @@ from planners.planner import Horizon, Planner
 from planners.policy_rollout import imagined_actions
 from planners.proposal import Proposal
 from planners.registry import planner_class
+from planners.risk import mean_std
 from robot_ctrl.risks import risk_measure
 from robot_ctrl.seeds import derive_seed
 from robot_ctrl.task import Array, Task
@@ -39,7 +40,6 @@ class Replanner:
 
     Attributes:
         horizon: actions in a plan.
-        explores: whether the policy acts with its noise where it acts, to learn from; otherwise its mean acts.
 
     Raises:
         ConfigError: if there is no such risk measure.
@@ -66,9 +66,20 @@ class Replanner:
         self._now = now
         self._value = value
         self._device = torch.device(device)
-        self.explores = False
+        self._explores = False
         self.reset(0)
         self._new_planner(np.zeros(task.state_spec.action_size, np.float32))
+
+    def explore(self, optimism: float) -> None:
+        """From now on act to learn: where the policy acts, with its noise; and plan for what could be.
+
+        Args:
+            optimism: standard deviations over the particles that a plan's cost is lowered by, in place of the risk
+                measure; 0 leaves that as it is.
+        """
+        self._explores = True
+        if optimism:
+            self._risk = mean_std(-optimism)
 
     def reset(self, seed: int) -> None:
         """Forget the goal; the next observation starts a new episode."""
@@ -117,7 +128,7 @@ class Replanner:
             warm_start = self._with_suggested(suggested.cpu().numpy(), warm_start, hold, start_time)
         plan = self._planner.plan(objective, warm_start, deadline)
         if value is not None and suggested is not None:
-            plan = self._or_policy(plan, value, start, suggested[-1 if self.explores else 0])
+            plan = self._or_policy(plan, value, start, suggested[-1 if self._explores else 0])
         self._planned += 1
         return replace(plan, start_time=start_time, computed_from=observation.sequence)
 

@@ -9,7 +9,17 @@ from torch import Tensor, nn
 from models.image.frames import ImageSpec
 
 
-class ImageDecoder(nn.Module):
+class Decoder(nn.Module):
+    """Draws latents (B, d) as frames (B, frames C, H, W): differences from the background divided by the contrast."""
+
+    def pictures(self, latents: Tensor, background: Tensor, contrast: Tensor) -> Tensor:
+        """Latents (T, d) to newest frames (T, C, H, W) uint8, with what the encoder took from the data."""
+        pixels = self(latents)[:, -len(background) :] * contrast + background
+        frames: Tensor = pixels.round().clamp(0, 255).to(torch.uint8)
+        return frames
+
+
+class ImageDecoder(Decoder):
     """The mirror of ``ImageEncoder``: a perceptron, then transposed convolutions, in units of the contrast."""
 
     def __init__(self, spec: ImageSpec, *, widths: Sequence[int], inputs: int, frames: int = 1) -> None:
@@ -40,9 +50,3 @@ class ImageDecoder(nn.Module):
         seeds = self.perceptron(latents).unflatten(-1, self._seed)
         frames: Tensor = self.convolutions(seeds)
         return frames.float()
-
-    def pictures(self, latents: Tensor, background: Tensor, contrast: Tensor) -> Tensor:
-        """Latents (T, d) to newest frames (T, C, H, W) uint8, with what the encoder took from the data."""
-        pixels = self(latents)[:, -len(background) :] * contrast + background
-        frames: Tensor = pixels.round().clamp(0, 255).to(torch.uint8)
-        return frames

@@ -9,7 +9,45 @@ from torch import Tensor, nn
 from models.image.frames import ImageSpec
 
 
-class ImageEncoder(nn.Module):
+def channels_last(*layers: nn.Module) -> nn.Sequential:
+    """Layers one after the other, their kernels stored as convolutions on a CPU like them."""
+    together = nn.Sequential(*layers)
+    for parameter in together.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return together
+
+
+class FrameEncoder(nn.Module):
+    """What encoders take from the data: the background and the contrast of frames, the spread of what is measured."""
+
+    def __init__(self, spec: ImageSpec) -> None:
+        """Of frames and measured values of such a shape."""
+        super().__init__()
+        self.background: Tensor
+        self.contrast: Tensor
+        self.proprioception_mean: Tensor
+        self.proprioception_std: Tensor
+        self.register_buffer("background", torch.zeros(spec.channels, spec.height, spec.width))
+        self.register_buffer("contrast", torch.ones(()))
+        self.register_buffer("proprioception_mean", torch.zeros(spec.proprioception_size))
+        self.register_buffer("proprioception_std", torch.ones(spec.proprioception_size))
+
+    @torch.no_grad()
+    def adapt(self, frames: Tensor, proprioception: Tensor) -> None:
+        """Take the background and the contrast from frames (F, C, H, W), and the spread of (F, q) values."""
+        pixels = frames.float()
+        self.background.copy_(pixels.mean(0))
+        self.contrast.copy_((pixels - self.background).square().mean().sqrt().clamp(min=1.0))
+        if proprioception.shape[-1]:
+            self.proprioception_mean.copy_(proprioception.mean(0))
+            self.proprioception_std.copy_(proprioception.std(0).clamp(min=1e-6))
+
+    def _in_spreads(self, proprioception: Tensor) -> Tensor:
+        return (proprioception - self.proprioception_mean) / self.proprioception_std
+
+
+class ImageEncoder(FrameEncoder):
     """Strided convolutions, then a perceptron with batch normalisation: a stack of frames becomes d numbers.
 
     The network sees the newest frame and how each frame differs from the one before it, which holds the same
@@ -31,7 +69,7 @@ class ImageEncoder(nn.Module):
         Raises:
             ValueError: if the frames are too small for so many convolutions.
         """
-        super().__init__()
+        super().__init__(spec)
         shrink = 4 * 2 ** (len(widths) - 1) if widths else 1
         rows, columns = spec.height // shrink, spec.width // shrink
         if rows < 1 or columns < 1 or spec.height % shrink or spec.width % shrink:
@@ -44,32 +82,11 @@ class ImageEncoder(nn.Module):
         for index, (before, after) in enumerate(pairwise(channels)):
             kernel, stride, padding = (4, 2, 1) if index else (8, 4, 2)
             layers += [nn.Conv2d(before, after, kernel, stride, padding), nn.ReLU(inplace=True)]
-        self.convolutions = nn.Sequential(*layers, nn.Flatten())
-        for parameter in self.convolutions.parameters():
-            if parameter.dim() == 4:
-                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+        self.convolutions = channels_last(*layers, nn.Flatten())
         features, measured = channels[-1] * rows * columns, spec.proprioception_size
         self.perceptron = nn.Sequential(
             nn.Linear(features + measured, hidden), nn.BatchNorm1d(hidden), nn.SiLU(), nn.Linear(hidden, outputs)
         )
-        self.background: Tensor
-        self.contrast: Tensor
-        self.proprioception_mean: Tensor
-        self.proprioception_std: Tensor
-        self.register_buffer("background", torch.zeros(spec.channels, spec.height, spec.width))
-        self.register_buffer("contrast", torch.ones(()))
-        self.register_buffer("proprioception_mean", torch.zeros(spec.proprioception_size))
-        self.register_buffer("proprioception_std", torch.ones(spec.proprioception_size))
-
-    @torch.no_grad()
-    def adapt(self, frames: Tensor, proprioception: Tensor) -> None:
-        """Take the background and the contrast from frames (F, C, H, W), and the spread of (F, q) values."""
-        pixels = frames.float()
-        self.background.copy_(pixels.mean(0))
-        self.contrast.copy_((pixels - self.background).square().mean().sqrt().clamp(min=1.0))
-        if proprioception.shape[-1]:
-            self.proprioception_mean.copy_(proprioception.mean(0))
-            self.proprioception_std.copy_(proprioception.std(0).clamp(min=1e-6))
 
     def forward(self, stacks: Tensor, proprioception: Tensor) -> Tensor:
         """Stacks (B, stack, C, H, W) uint8 and proprioception (B, q) to (B, outputs)."""
@@ -78,9 +95,6 @@ class ImageEncoder(nn.Module):
             features = torch.cat([features, self._in_spreads(proprioception).to(features.dtype)], -1)
         encoded: Tensor = self.perceptron(features)
         return encoded.float()
-
-    def _in_spreads(self, proprioception: Tensor) -> Tensor:
-        return (proprioception - self.proprioception_mean) / self.proprioception_std
 
     def _features(self, stacks: Tensor) -> Tensor:
         pixels = stacks.float()

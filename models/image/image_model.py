@@ -13,15 +13,15 @@ from models.calibration import CalibrationReport
 from models.checks import check_kind, require
 from models.dynamics import Rollout
 from models.fitting import FitReport, Progress
-from models.image.decoders import ImageDecoder
-from models.image.encoders import ImageEncoder
+from models.image.decoders import Decoder
+from models.image.encoders import FrameEncoder
 from models.image.familiarity import Familiarity, ReferenceFrames
 from models.image.frames import FrameSequences, ImageSpec
 from models.image.latent_reports import calibrate_latent, report_fit
 from models.image.posture import Posture, fit_posture
 from models.split import uniform_hash
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 _ENCODED_AT_ONCE = 512
 _WARM_UP = 100
 
@@ -99,7 +99,7 @@ class ImageModel(ABC):
                 self._parts["posture"] = Posture(spec)
         frame = (spec.channels, spec.height, spec.width)
         self._reference = ReferenceFrames(frame, latent_size)
-        self._encoder: ImageEncoder = self._part("encoder")
+        self._encoder: FrameEncoder = self._part("encoder")
         self._parts.eval()
         self._transitions_seen = 0
         self.arrival = 0.0
@@ -314,7 +314,7 @@ class ImageModel(ABC):
         states = states.to(self.device)
         if "decoder" not in self._parts:
             return self._reference.nearest(states)
-        decoder: ImageDecoder = self._part("decoder")
+        decoder: Decoder = self._part("decoder")
         return decoder.pictures(states, self._encoder.background, self._encoder.contrast)
 
     @torch.no_grad()

@@ -17,19 +17,21 @@ from torch.nn import functional
 from models.checks import require
 from models.dynamics import Rollout
 from models.fitting import FitReport, Progress
-from models.image.decoders import ImageDecoder
+from models.image.decoders import Decoder, ImageDecoder
 from models.image.frames import FrameSequences, ImageSpec
 from models.image.image_model import ImageModel
+from models.image.keypoints import KeypointDecoder, KeypointEncoder, PointDistances
 from models.image.latent_heads import FarFit, LatentHeads, bootstrap_weights
 from models.image.pyramid import stack_error
 from models.image.rate_encoder import RateEncoder
+from models.image.reward_heads import RewardHeads
 from models.image.temporal_distance import TemporalDistance, fit_temporal_distance
 from models.inference import Precision
 
 Encoding = Literal["deterministic", "stochastic", "recurrent"]
+Features = Literal["codes", "keypoints"]
 _SMALLEST_STD = 0.05
 _MEMORY = 128
-_REWARD_BATCH = 256
 
 
 class LatentStateSpace(ImageModel):
@@ -50,6 +52,7 @@ class LatentStateSpace(ImageModel):
         *,
         latent_size: int = 16,
         encoding: Encoding = "stochastic",
+        features: Features = "codes",
         stack: int = 2,
         heads: int = 4,
         hidden: tuple[int, ...] = (200, 200),
@@ -78,6 +81,7 @@ class LatentStateSpace(ImageModel):
             latent_size: d.
             encoding: of a stack of frames to one state, to a Gaussian, or to a Gaussian by way of a recurrent
                 network that remembers the episode.
+            features: what states are made of: codes of whole pictures, or points in them that follow what is seen.
             stack: frames that the encoder sees at once: 2, or 1, which shows no velocity unless the encoding is
                 recurrent. The latent size is a multiple of it.
             heads: K; 1 knows no doubt.
@@ -106,19 +110,29 @@ class LatentStateSpace(ImageModel):
             ValueError: if a number is out of its range.
         """
         require(heads >= 1, f"heads is {heads}; it must be at least 1")
-        recurrent = encoding == "recurrent"
+        recurrent, points = encoding == "recurrent", features == "keypoints"
+        require(not (recurrent and points), "features is keypoints, which have no memory; encoding cannot be recurrent")
 
         def parts() -> dict[str, nn.Module]:
+            apart = PointDistances(inputs=latent_size, frames=stack)
             made: dict[str, nn.Module] = {
-                "encoder": RateEncoder(spec, stack=stack, hidden=256, size=_MEMORY if recurrent else latent_size),
+                "encoder": KeypointEncoder(spec, stack=stack, size=latent_size)
+                if points
+                else RateEncoder(spec, stack=stack, hidden=256, size=_MEMORY if recurrent else latent_size),
                 "heads": LatentHeads(
                     latent_size, spec.action_size, heads=heads, hidden=hidden, generator=Generator().manual_seed(seed)
                 ),
-                "decoder": ImageDecoder(spec, widths=widths, inputs=latent_size, frames=stack),
+                "decoder": KeypointDecoder(spec, inputs=latent_size, frames=stack)
+                if points
+                else ImageDecoder(spec, widths=widths, inputs=latent_size, frames=stack),
                 "noise": _Spread(latent_size),
                 "distance": TemporalDistance(latent_size),
-                "reward": nn.Sequential(nn.Linear(latent_size, 128), nn.SiLU(), nn.Linear(128, 1)),
-                "reward_scale": _Scale(),
+                "reward": RewardHeads(
+                    apart if points else nn.Identity(),
+                    apart.outputs if points else latent_size,
+                    heads=heads,
+                    seed=seed,
+                ),
             }
             if recurrent:
                 made["memory"] = nn.GRUCell(2 * _MEMORY + spec.action_size, _MEMORY)
@@ -144,13 +158,12 @@ class LatentStateSpace(ImageModel):
         self._reward_weight, self._distance_steps, self._precision = reward_weight, distance_steps, precision
         self._far_steps = far_steps
         self._far = FarFit(unroll=far_unroll, steps=far_steps, learning_rate=learning_rate, seed=seed)
-        self._encoder: RateEncoder = self._part("encoder")
+        self._encoder: RateEncoder | KeypointEncoder = self._part("encoder")
         self._heads: LatentHeads = self._part("heads")
-        self._decoder: ImageDecoder = self._part("decoder")
+        self._decoder: Decoder = self._part("decoder")
         self._noise: _Spread = self._part("noise")
         self._distance: TemporalDistance = self._part("distance")
-        self._reward: nn.Sequential = self._part("reward")
-        self._reward_scale: _Scale = self._part("reward_scale")
+        self._reward: RewardHeads = self._part("reward")
 
     def flops_per_step(self, candidates: int) -> float:
         """Floating point operations of one imagined step of ``candidates`` action sequences."""
@@ -165,12 +178,13 @@ class LatentStateSpace(ImageModel):
         if self.learn_reward:
             if data.rewards is None:
                 raise ValueError("fit: the frames have no rewards, which learn_reward needs; record them.")
-            self._reward_scale.adapt(data.rewards)
+            self._reward.adapt(data.rewards)
         return super().fit(data, generator=generator, progress=progress)
 
     def _adapt(self, data: FrameSequences) -> None:
         super()._adapt(data)
-        self._encoder.start_slow(data)
+        if isinstance(self._encoder, RateEncoder):
+            self._encoder.start_slow(data)
 
     def _loss(self, data: FrameSequences, starts: Tensor, generator: Generator) -> Tensor:
         rows = self._window_rows(data, starts)
@@ -183,7 +197,7 @@ class LatentStateSpace(ImageModel):
         surprise = self._surprise(states, mean, log_std, actions, starts)
         loss = self._reconstruction_error(data, rows, states) + self._dynamics_weight * surprise
         if self.learn_reward:
-            loss = loss + self._reward_weight * self._reward_error(data, rows, states)
+            loss = loss + self._reward_weight * self._reward.error(states.flatten(0, 1), data, rows.flatten())
         return loss
 
     def _posterior(self, encoded: Tensor, actions: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -225,34 +239,19 @@ class LatentStateSpace(ImageModel):
             total = total - log_std.sum(-1).mean(0).sum()
         return total / (self._unroll + 1)
 
-    def _reward_error(self, data: FrameSequences, rows: Tensor, states: Tensor) -> Tensor:
-        """The squared error of the reward on arrival, in units of its spread; frames without one do not count."""
-        assert data.rewards is not None
-        known = (rows > data.first_rows[rows]).float().to(self.device)
-        wanted = self._reward_scale.normalize(data.rewards[rows].to(self.device))
-        error = (self._reward(states)[..., 0] - wanted).square()
-        mean: Tensor = (error * known).sum() / known.sum().clamp(min=1)
-        return mean
-
     def _finish(self, latents: Tensor, data: FrameSequences, held_out: Tensor, generator: Generator) -> None:
         self._far.fit(self._heads, latents, data, held_out, generator)
         if self.learn_reward:
-            self._fit_reward(latents, data, held_out, generator)
+            self._reward.fit(
+                latents,
+                data,
+                held_out,
+                steps=self._far_steps,
+                learning_rate=self._learning_rate,
+                generator=generator,
+            )
         if self._distance_steps:
             fit_temporal_distance(self._distance, latents, data, steps=self._distance_steps, generator=generator)
-
-    def _fit_reward(self, latents: Tensor, data: FrameSequences, held_out: Tensor, generator: Generator) -> None:
-        """Train the reward alone."""
-        assert data.rewards is not None
-        rows = torch.arange(len(latents))
-        rows = rows[~held_out & (rows > data.first_rows.cpu())]
-        wanted = self._reward_scale.normalize(data.rewards.to(latents.device))
-        optimizer = torch.optim.Adam(self._reward.parameters(), lr=self._learning_rate, fused=True)
-        for _ in range(self._far_steps):
-            picked = rows[torch.randint(len(rows), (_REWARD_BATCH,), generator=generator)].to(latents.device)
-            optimizer.zero_grad(set_to_none=True)
-            torch.autograd.backward(functional.mse_loss(self._reward(latents[picked])[..., 0], wanted[picked]))
-            optimizer.step()
 
     def _changed(self) -> None:
         super()._changed()
@@ -306,7 +305,7 @@ class LatentStateSpace(ImageModel):
         rollout = self._heads.rollout(state, actions, self._precision)
         if not self.learn_reward:
             return rollout
-        rewards = self._reward_scale.restore(self._reward(rollout.states[:, :, 1:])[..., 0])
+        rewards = self._reward(rollout.states[:, :, 1:])
         return Rollout(rollout.states, rewards=rewards, members=rollout.members)
 
 
@@ -320,27 +319,3 @@ class _Spread(nn.Module):
     @property
     def log_std(self) -> Tensor:
         return torch.log(functional.softplus(self.raw) + _SMALLEST_STD)
-
-
-class _Scale(nn.Module):
-    """Mean, spread and range of the rewards."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.statistics: Tensor
-        self.register_buffer("statistics", torch.tensor([0.0, 1.0, -torch.inf, torch.inf]))
-
-    @torch.no_grad()
-    def adapt(self, rewards: Tensor) -> None:
-        """Take them from rewards (F,)."""
-        self.statistics.copy_(
-            torch.stack([rewards.mean(), rewards.std(correction=0).clamp(min=1e-6), rewards.min(), rewards.max()])
-        )
-
-    def normalize(self, rewards: Tensor) -> Tensor:
-        """Rewards (...) in units of their spread."""
-        return (rewards - self.statistics[0]) / self.statistics[1]
-
-    def restore(self, values: Tensor) -> Tensor:
-        """Rewards (...) from units of their spread, within the range seen."""
-        return torch.clamp(values * self.statistics[1] + self.statistics[0], self.statistics[2], self.statistics[3])

@@ -9,7 +9,7 @@ from models.image.encoders import ImageEncoder
 from models.image.frames import FrameSequences, ImageSpec
 from models.image.pyramid import followed_rows, pyramid, silence, silent_perceptron, start_slowest
 
-_SMALLEST_STD = 0.02
+SMALLEST_STD = 0.02
 _FIRST_RAW = -2.0
 _SEEN_FIRST = 2
 """The level of the pyramid that the first codes are made from: small things move smoothly over it."""
@@ -79,8 +79,20 @@ class RateEncoder(ImageEncoder):
         seen = torch.cat([*(level.flatten(1) for level in levels), measured], 1)
         codes = self.perceptron(seen) + self.coarse(levels[_SEEN_FIRST].flatten(1))
         means, raw = codes.float().unflatten(0, (count, stack)).chunk(2, -1)
-        stds = functional.softplus(raw) + _SMALLEST_STD
-        if stack == 1:
-            return torch.cat([means[:, 0], stds[:, 0]], -1)
-        rates = _RATE * (means[:, 1] - means[:, 0])
-        return torch.cat([means[:, 1], rates, stds[:, 1], _RATE * stds.square().sum(1).sqrt()], -1)
+        return with_rates(means, functional.softplus(raw) + SMALLEST_STD)
+
+
+def with_rates(means: Tensor, stds: Tensor) -> Tensor:
+    """Means and standard deviations of states (B, 2 d) from those of the codes of each frame (B, stack, d / stack)."""
+    if means.shape[1] == 1:
+        return torch.cat([means[:, 0], stds[:, 0]], -1)
+    rates = _RATE * (means[:, 1] - means[:, 0])
+    return torch.cat([means[:, 1], rates, stds[:, 1], _RATE * stds.square().sum(1).sqrt()], -1)
+
+
+def codes_of_frames(states: Tensor, stack: int) -> Tensor:
+    """The codes of each frame (B, stack, d / stack), the newest last, that states (B, d) tell of."""
+    if stack == 1:
+        return states.unsqueeze(1)
+    codes, rates = states.chunk(2, -1)
+    return torch.stack([codes - rates / _RATE, codes], 1)

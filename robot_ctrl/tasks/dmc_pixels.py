@@ -25,10 +25,11 @@ class PixelTask(ImageTask):
     defaults: ClassVar[dict[str, Any]] = {
         "env_steps": 50_000,
         "episodes": 200,
-        "model": {"distance_steps": 0, "widths": [16, 32, 64], "unroll": 2}
-        | {"first_steps": 1000, "refit_steps": 100, "far_unroll": 4, "far_steps": 1500},
+        "model": {"features": "keypoints", "encoding": "deterministic", "latent_size": 48, "dynamics_weight": 0.1}
+        | {"distance_steps": 0, "unroll": 2, "batch_size": 20, "learning_rate": 2e-3}
+        | {"first_steps": 1000, "refit_steps": 150, "far_unroll": 4, "far_steps": 600},
         "planner": {"horizon": 20, "population": 64, "elites": 10, "iterations": 3},
-        "learning": {"base_policy_gentle": 0.5, "random_episodes": 10, "show_episodes": 1},
+        "learning": {"base_policy_gentle": 0.5, "random_episodes": 10, "optimism": 1.0, "show_episodes": 1},
     }
     models: ClassVar[tuple[str, ...]] = ("latent-state-space",)
     learns_reward = True

@@ -173,3 +173,20 @@ def test_a_plan_that_promises_no_more_than_the_policy_gives_way_to_it(
 
 def test_while_a_run_learns_the_policy_acts_with_its_noise(task: PointMass, monkeypatch: pytest.MonkeyPatch) -> None:
     assert distance_from_policy(task, -1e6, True, monkeypatch) > 1e-3
+
+
+class Gamble(DoubleIntegrator):
+    """Pushing backwards, where the goal is, does what is expected or more than the opposite."""
+
+    def rollout(self, state: Tensor, actions: Tensor, *, generator: Generator | None = None) -> Rollout:
+        expected = super().rollout(state, actions).states
+        opposite = super().rollout(state, torch.where(actions < 0, -2 * actions, actions)).states
+        return Rollout(torch.cat([expected, opposite]))
+
+
+@pytest.mark.parametrize(("optimism", "pushes"), [(0.0, False), (1.5, True)])
+def test_optimism_tries_what_could_be_good(optimism: float, pushes: bool, task: PointMass) -> None:
+    controller = controller_of(task, model=Gamble())
+    controller.explore(optimism)
+    command = controller.act(task.robot.reset(0))
+    assert (command[0] < 0.3 * task.action_scale.low[0]) == pushes
