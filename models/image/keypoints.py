@@ -137,7 +137,6 @@ class PointDistances(nn.Module):
         self._codes = inputs // frames
         points = self._codes // 2
         self._pairs = torch.triu_indices(points, points, 1).unbind()
-        self.outputs = inputs + len(self._pairs[0])
 
     def forward(self, states: Tensor) -> Tensor:
         """States (..., d), first the places of the newest frame."""

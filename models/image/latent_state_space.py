@@ -114,7 +114,6 @@ class LatentStateSpace(ImageModel):
         require(not (recurrent and points), "features is keypoints, which have no memory; encoding cannot be recurrent")
 
         def parts() -> dict[str, nn.Module]:
-            apart = PointDistances(inputs=latent_size, frames=stack)
             made: dict[str, nn.Module] = {
                 "encoder": KeypointEncoder(spec, stack=stack, size=latent_size)
                 if points
@@ -128,8 +127,8 @@ class LatentStateSpace(ImageModel):
                 "noise": _Spread(latent_size),
                 "distance": TemporalDistance(latent_size),
                 "reward": RewardHeads(
-                    apart if points else nn.Identity(),
-                    apart.outputs if points else latent_size,
+                    latent_size,
+                    PointDistances(inputs=latent_size, frames=stack) if points else nn.Identity(),
                     heads=heads,
                     seed=seed,
                 ),

@@ -18,12 +18,12 @@ class RewardHeads(nn.Module):
     disagree about the places that were never paid for.
     """
 
-    def __init__(self, features: nn.Module, inputs: int, *, heads: int, seed: int) -> None:
+    def __init__(self, size: int, features: nn.Module, *, heads: int, seed: int) -> None:
         """Build untrained heads.
 
         Args:
-            features: what heads see of a state (..., d): (..., inputs).
-            inputs: how much that is.
+            size: of a state, d.
+            features: what heads see of states (..., d).
             heads: K.
             seed: of the initial weights and the bootstrap.
         """
@@ -32,7 +32,7 @@ class RewardHeads(nn.Module):
         self.features = features
         self.network = EnsembleNetwork(
             members=heads,
-            inputs=inputs,
+            inputs=features(torch.zeros(1, size)).shape[-1],
             hidden=_HIDDEN,
             targets=1,
             logits=0,

@@ -18,7 +18,7 @@ def episodes(rewards: torch.Tensor, steps: int) -> FrameSequences:
 
 
 def fitted(states: torch.Tensor, rewards: torch.Tensor) -> RewardHeads:
-    heads = RewardHeads(nn.Identity(), 2, heads=8, seed=0)
+    heads = RewardHeads(2, nn.Identity(), heads=8, seed=0)
     data = episodes(rewards, 4)
     heads.adapt(rewards)
     held_out = torch.zeros(len(rewards) * 4, dtype=torch.bool)
@@ -48,7 +48,7 @@ def test_rewards_are_between_those_seen() -> None:
 
 
 def test_a_frame_that_starts_an_episode_is_not_paid_for() -> None:
-    heads = RewardHeads(nn.Identity(), 2, heads=1, seed=0)
+    heads = RewardHeads(2, nn.Identity(), heads=1, seed=0)
     data = episodes(torch.ones(2), 4)
     heads.adapt(torch.zeros(3))
     rows = torch.tensor([0, 4])
