@@ -20,12 +20,13 @@ from hardware.robot import Observation
 from models.image.frames import FrameSequences
 from robot_ctrl.build import make_parts, resolve
 from robot_ctrl.goals.perception import everything
+from robot_ctrl.loop import run_episode
 from robot_ctrl.policies import BasePolicy
 
 RESULTS = Path(__file__).parent / "results" / "picture-states.csv"
-LEARNED_FROM, HELD_OUT, STEPS = 40, 40, 100
+EPISODES, STEPS = 40, 100
 IN_PICTURE = 0.9
-"""Metres from the middle of the rail."""
+"""Metres from the middle: the cart's rail is longer, and a fingertip never gets there."""
 
 LINK = 0.12
 """Metres, from dm_control's reacher.xml."""
@@ -43,6 +44,9 @@ FEATURES = {
 }
 """Codes with the settings that were best with codes."""
 
+Recording = tuple[FrameSequences, Tensor, Tensor]
+"""Frames, the positions (F, n) that they show, and whether they show them, (F,)."""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -52,39 +56,38 @@ def main() -> None:
     torch.set_num_threads(1)
     rows = []
     for name in given.tasks:
-        data, truth = record(name, given.seed)
+        first = 1000 * (given.seed + 1)
+        learned_from, held_out = record(name, first), record(name, first + EPISODES)
         for features, overrides in FEATURES.items():
-            explained = explain(name, data, truth, overrides, given.seed)
+            model = make_parts(resolve(f"pixels:{name}", ["threads=1", f"seed={given.seed}", *overrides]))[1]
+            model.fit(learned_from[0], generator=Generator().manual_seed(given.seed))
+            explained = dict(zip(POSITIONS[name], explain(model, learned_from, held_out), strict=True))
             rows += [[name, features, given.seed, where, f"{share:.3f}"] for where, share in explained.items()]
             print(name, features, {where: round(share, 3) for where, share in explained.items()}, flush=True)
     with RESULTS.open("w", newline="") as file:
         csv.writer(file).writerows([["task", "features", "seed", "position", "r2"], *rows])
 
 
-def record(name: str, seed: int) -> tuple[FrameSequences, Tensor]:
-    """Random episodes, and the positions (F, n) at each frame."""
-    task = make_parts(resolve(f"pixels:{name}", ["threads=1"]))[0]
+def record(name: str, first_seed: int) -> Recording:
+    """Random episodes; frames in which the cart is out of the picture are not to be explained."""
+    task, _, _, safety = make_parts(resolve(f"pixels:{name}", ["threads=1"]))
+    task.episode_steps = STEPS
     policy = BasePolicy(task, "coloured", gentle=0.5)
-    frames, truth, actions, rewards = [], [], [], []
-    for episode in range(LEARNED_FROM + HELD_OUT):
-        observation = task.robot.reset(1000 * (seed + 1) + episode)
-        policy.reset(1000 * (seed + 1) + episode)
-        for _ in range(STEPS):
-            command = policy.act(observation)
-            frames.append(task.model_spec.see(everything(observation))[0])
-            truth.append(positions(name, observation))
-            rewards.append(task.reward(observation))
-            actions.append(task.action_scale.to_action(command, command))
-            task.robot.send_action(command)
-            observation = task.robot.get_observation()
+    observations, actions = [], []
+    for seed in range(first_seed, first_seed + EPISODES):
+        result = run_episode(task, policy, safety, reset_seed=seed, policy_seed=seed)
+        observations += result.observations
+        actions += [*result.actions, np.zeros(task.state_spec.action_size)]
     data = FrameSequences(
-        frames=torch.stack(frames),
-        proprioception=torch.zeros(len(frames), 0),
+        frames=torch.stack([task.model_spec.see(everything(observation))[0] for observation in observations]),
+        proprioception=torch.zeros(len(observations), 0),
         actions=torch.tensor(np.array(actions), dtype=torch.float32),
-        rewards=torch.tensor(rewards, dtype=torch.float32),
-        episodes=torch.arange(LEARNED_FROM + HELD_OUT).repeat_interleave(STEPS),
+        rewards=torch.tensor([task.reward(observation) for observation in observations], dtype=torch.float32),
+        episodes=torch.arange(EPISODES).repeat_interleave(STEPS + 1),
     )
-    return data, torch.tensor(np.array(truth), dtype=torch.float32)
+    truth = torch.tensor(np.array([positions(name, each) for each in observations]), dtype=torch.float32)
+    shown = truth[:, 0].abs() < IN_PICTURE
+    return data, truth, shown
 
 
 def positions(name: str, observation: Observation) -> list[float]:
@@ -96,25 +99,19 @@ def positions(name: str, observation: Observation) -> list[float]:
     return [first, np.cos(second), np.sin(second)]
 
 
-def explain(name: str, data: FrameSequences, truth: Tensor, overrides: tuple[str, ...], seed: int) -> dict[str, float]:
+def explain(model: Any, learned_from: Recording, held_out: Recording) -> list[float]:
     """The share of the variance of each position that a linear map of the states explains, in held-out episodes."""
-    model: Any = make_parts(resolve(f"pixels:{name}", ["threads=1", f"seed={seed}", *overrides]))[1]
-    learned = data.episodes < LEARNED_FROM
-    model.fit(part(data, learned), generator=Generator().manual_seed(seed))
-    states = model.encode(data)
-    states = torch.cat([states, torch.ones(len(states), 1)], 1)
-    seen = truth[:, 0].abs() < IN_PICTURE if name == "cartpole-swingup" else torch.ones(len(truth), dtype=torch.bool)
-    known, new = learned & seen, ~learned & seen
-    line = torch.linalg.lstsq(states[known], truth[known]).solution
-    unexplained = (states[new] @ line - truth[new]).square().mean(0) / truth[new].var(0, correction=0)
-    return dict(zip(POSITIONS[name], (1 - unexplained).tolist(), strict=True))
-
-
-def part(data: FrameSequences, rows: Tensor) -> FrameSequences:
-    assert data.rewards is not None
-    return FrameSequences(
-        data.frames[rows], data.proprioception[rows], data.actions[rows], data.rewards[rows], data.episodes[rows]
+    (states, truth), (new_states, new_truth) = (
+        (with_one(model.encode(data))[shown], truth[shown]) for data, truth, shown in (learned_from, held_out)
     )
+    line = torch.linalg.lstsq(states, truth).solution
+    unexplained = (new_states @ line - new_truth).square().mean(0) / new_truth.var(0, correction=0)
+    shares: list[float] = (1 - unexplained).tolist()
+    return shares
+
+
+def with_one(states: Tensor) -> Tensor:
+    return torch.cat([states, torch.ones(len(states), 1)], 1)
 
 
 if __name__ == "__main__":

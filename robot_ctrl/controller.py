@@ -69,7 +69,7 @@ class Controller:
         self.plans: list[Plan] = []
         self.plan_seconds: list[float] = []
 
-    def explore(self, optimism: float = 0.0) -> None:
+    def explore(self, optimism: float) -> None:
         """From now on act to learn, see ``Replanner.explore``."""
         self._replanner.explore(optimism)
 

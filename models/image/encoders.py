@@ -6,7 +6,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from models.image.frames import ImageSpec
+from models.image.frames import FrameSequences, ImageSpec
 
 
 def channels_last(*layers: nn.Module) -> nn.Sequential:
@@ -42,6 +42,9 @@ class FrameEncoder(nn.Module):
         if proprioception.shape[-1]:
             self.proprioception_mean.copy_(proprioception.mean(0))
             self.proprioception_std.copy_(proprioception.std(0).clamp(min=1e-6))
+
+    def start_slow(self, data: FrameSequences) -> None:
+        """Start as slow features of recorded frames, where that is a start; by default nothing happens."""
 
     def _in_spreads(self, proprioception: Tensor) -> Tensor:
         return (proprioception - self.proprioception_mean) / self.proprioception_std

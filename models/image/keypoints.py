@@ -12,7 +12,7 @@ from models.checks import require
 from models.image.decoders import Decoder
 from models.image.encoders import FrameEncoder, channels_last
 from models.image.frames import ImageSpec
-from models.image.rate_encoder import SMALLEST_STD, codes_of_frames, with_rates
+from models.image.rate_encoder import FIRST_RAW, SMALLEST_STD, codes_of_frames, with_rates
 
 _UNIT = 2.0
 """Half the width of a picture: things are spread by about 1 over the middle of it."""
@@ -21,7 +21,9 @@ _CELL = 4
 """Pixels per cell of the maps, in height and width."""
 
 _CHANNELS = 32
-_FIRST_RAW = -2.0
+_TINY = 1e-12
+"""Added to squared distances: their roots have no gradient at zero."""
+
 _FIRST_WIDTH = 0.25
 
 
@@ -60,7 +62,7 @@ class KeypointEncoder(FrameEncoder):
         )
         self._points = size // (2 * stack)
         super().__init__(spec)
-        self.raw_stds = nn.Parameter(torch.full((2 * self._points,), _FIRST_RAW))
+        self.raw_stds = nn.Parameter(torch.full((2 * self._points,), FIRST_RAW))
         self.convolutions = channels_last(
             nn.Conv2d(spec.channels, 16, 5, 2, 2),
             nn.SiLU(),
@@ -136,13 +138,18 @@ class PointDistances(nn.Module):
         super().__init__()
         self._codes = inputs // frames
         points = self._codes // 2
-        self._pairs = torch.triu_indices(points, points, 1).unbind()
+        one, other = torch.triu_indices(points, points, 1)
+        between = torch.zeros(points, 2, 2, len(one))
+        for axis in range(2):
+            between[one, axis, axis, torch.arange(len(one))] = 1
+            between[other, axis, axis, torch.arange(len(one))] = -1
+        self.between: Tensor
+        self.register_buffer("between", between.view(self._codes, -1), persistent=False)
 
     def forward(self, states: Tensor) -> Tensor:
         """States (..., d), first the places of the newest frame."""
-        points = states[..., : self._codes].reshape(*states.shape[:-1], -1, 2)
-        one, other = self._pairs
-        return torch.cat([states, torch.linalg.vector_norm(points[..., one, :] - points[..., other, :], dim=-1)], -1)
+        across, down = (states[..., : self._codes] @ self.between).chunk(2, -1)
+        return torch.cat([states, (across.square() + down.square() + _TINY).sqrt()], -1)
 
 
 def _places(cells: int, device: torch.device) -> Tensor:

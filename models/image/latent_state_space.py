@@ -18,6 +18,7 @@ from models.checks import require
 from models.dynamics import Rollout
 from models.fitting import FitReport, Progress
 from models.image.decoders import Decoder, ImageDecoder
+from models.image.encoders import FrameEncoder
 from models.image.frames import FrameSequences, ImageSpec
 from models.image.image_model import ImageModel
 from models.image.keypoints import KeypointDecoder, KeypointEncoder, PointDistances
@@ -110,28 +111,32 @@ class LatentStateSpace(ImageModel):
             ValueError: if a number is out of its range.
         """
         require(heads >= 1, f"heads is {heads}; it must be at least 1")
-        recurrent, points = encoding == "recurrent", features == "keypoints"
-        require(not (recurrent and points), "features is keypoints, which have no memory; encoding cannot be recurrent")
+        recurrent = encoding == "recurrent"
+        require(
+            not recurrent or features == "codes",
+            "features is keypoints, which have no memory; encoding cannot be recurrent",
+        )
 
         def parts() -> dict[str, nn.Module]:
+            encoder: FrameEncoder
+            decoder: Decoder
+            if features == "keypoints":
+                encoder = KeypointEncoder(spec, stack=stack, size=latent_size)
+                decoder = KeypointDecoder(spec, inputs=latent_size, frames=stack)
+                rewarded: nn.Module = PointDistances(inputs=latent_size, frames=stack)
+            else:
+                encoder = RateEncoder(spec, stack=stack, hidden=256, size=_MEMORY if recurrent else latent_size)
+                decoder = ImageDecoder(spec, widths=widths, inputs=latent_size, frames=stack)
+                rewarded = nn.Identity()
             made: dict[str, nn.Module] = {
-                "encoder": KeypointEncoder(spec, stack=stack, size=latent_size)
-                if points
-                else RateEncoder(spec, stack=stack, hidden=256, size=_MEMORY if recurrent else latent_size),
+                "encoder": encoder,
                 "heads": LatentHeads(
                     latent_size, spec.action_size, heads=heads, hidden=hidden, generator=Generator().manual_seed(seed)
                 ),
-                "decoder": KeypointDecoder(spec, inputs=latent_size, frames=stack)
-                if points
-                else ImageDecoder(spec, widths=widths, inputs=latent_size, frames=stack),
+                "decoder": decoder,
                 "noise": _Spread(latent_size),
                 "distance": TemporalDistance(latent_size),
-                "reward": RewardHeads(
-                    latent_size,
-                    PointDistances(inputs=latent_size, frames=stack) if points else nn.Identity(),
-                    heads=heads,
-                    seed=seed,
-                ),
+                "reward": RewardHeads(latent_size, rewarded, heads=heads, seed=seed),
             }
             if recurrent:
                 made["memory"] = nn.GRUCell(2 * _MEMORY + spec.action_size, _MEMORY)
@@ -157,7 +162,6 @@ class LatentStateSpace(ImageModel):
         self._reward_weight, self._distance_steps, self._precision = reward_weight, distance_steps, precision
         self._far_steps = far_steps
         self._far = FarFit(unroll=far_unroll, steps=far_steps, learning_rate=learning_rate, seed=seed)
-        self._encoder: RateEncoder | KeypointEncoder = self._part("encoder")
         self._heads: LatentHeads = self._part("heads")
         self._decoder: Decoder = self._part("decoder")
         self._noise: _Spread = self._part("noise")
@@ -182,8 +186,7 @@ class LatentStateSpace(ImageModel):
 
     def _adapt(self, data: FrameSequences) -> None:
         super()._adapt(data)
-        if isinstance(self._encoder, RateEncoder):
-            self._encoder.start_slow(data)
+        self._encoder.start_slow(data)
 
     def _loss(self, data: FrameSequences, starts: Tensor, generator: Generator) -> Tensor:
         rows = self._window_rows(data, starts)

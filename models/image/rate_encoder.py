@@ -10,7 +10,7 @@ from models.image.frames import FrameSequences, ImageSpec
 from models.image.pyramid import followed_rows, pyramid, silence, silent_perceptron, start_slowest
 
 SMALLEST_STD = 0.02
-_FIRST_RAW = -2.0
+FIRST_RAW = -2.0
 _SEEN_FIRST = 2
 """The level of the pyramid that the first codes are made from: small things move smoothly over it."""
 
@@ -46,7 +46,7 @@ class RateEncoder(ImageEncoder):
         self.perceptron = silent_perceptron(sum(pixels) + spec.proprioception_size, hidden, 2 * self._code)
         self.coarse = nn.Linear(pixels[_SEEN_FIRST], 2 * self._code)
         silence(self.coarse)
-        nn.init.constant_(self.coarse.bias[self._code :], _FIRST_RAW)
+        nn.init.constant_(self.coarse.bias[self._code :], FIRST_RAW)
 
     @torch.no_grad()
     def adapt(self, frames: Tensor, proprioception: Tensor) -> None:

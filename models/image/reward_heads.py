@@ -51,7 +51,7 @@ class RewardHeads(nn.Module):
 
     def forward(self, states: Tensor) -> Tensor:
         """Rewards (K, ...) of states (K, ..., d), within the range seen."""
-        rewards = self._normalised(states) * self.statistics[1] + self.statistics[0]
+        rewards = self._normalised(self.features(states)) * self.statistics[1] + self.statistics[0]
         return torch.clamp(rewards, self.statistics[2], self.statistics[3])
 
     def error(self, states: Tensor, data: FrameSequences, rows: Tensor) -> Tensor:
@@ -59,13 +59,7 @@ class RewardHeads(nn.Module):
 
         Rewards are of arriving; a frame that starts an episode has none and does not count.
         """
-        assert data.rewards is not None
-        counts = bootstrap_weights(data.episodes[rows].cpu(), self.heads, self._seed).to(states.device)
-        counts = counts * (rows > data.first_rows[rows]).to(states.device)
-        wanted = (data.rewards[rows].to(states.device) - self.statistics[0]) / self.statistics[1]
-        error = (self._normalised(states.expand(self.heads, -1, -1)) - wanted).square()
-        mean: Tensor = (error * counts).sum() / counts.sum().clamp(min=1)
-        return mean
+        return self._error(self.features(states), data, rows)
 
     def fit(
         self,
@@ -88,15 +82,25 @@ class RewardHeads(nn.Module):
             generator: draws the batches (a CPU generator).
         """
         rows = (~held_out).nonzero().squeeze(-1)
+        seen = self.features(states)
         optimizer = torch.optim.Adam(self.parameters(), lr=learning_rate, fused=True)
         for _ in range(steps):
             picked = rows[torch.randint(len(rows), (_BATCH,), generator=generator)]
             optimizer.zero_grad(set_to_none=True)
-            torch.autograd.backward(self.error(states[picked.to(states.device)], data, picked))
+            torch.autograd.backward(self._error(seen[picked.to(seen.device)], data, picked))
             optimizer.step()
 
-    def _normalised(self, states: Tensor) -> Tensor:
-        seen = self.features(states)
+    def _error(self, seen: Tensor, data: FrameSequences, rows: Tensor) -> Tensor:
+        assert data.rewards is not None
+        counts = bootstrap_weights(data.episodes[rows].cpu(), self.heads, self._seed).to(seen.device)
+        counts = counts * (rows > data.first_rows[rows]).to(seen.device)
+        wanted = (data.rewards[rows].to(seen.device) - self.statistics[0]) / self.statistics[1]
+        error = (self._normalised(seen.expand(self.heads, -1, -1)) - wanted).square()
+        mean: Tensor = (error * counts).sum() / counts.sum().clamp(min=1)
+        return mean
+
+    def _normalised(self, seen: Tensor) -> Tensor:
+        """Rewards (K, ...) in units of their spread, of features (K, ..., f)."""
         means, _, _ = self.network(seen.reshape(self.heads, -1, seen.shape[-1]))
-        rewards: Tensor = means.view(states.shape[:-1])
+        rewards: Tensor = means.view(seen.shape[:-1])
         return rewards

@@ -10,9 +10,9 @@ SPEC = ImageSpec("camera", SIZE, SIZE, action_size=2)
 MARGIN = 2.0
 
 
-def draw(positions: Tensor) -> Tensor:
-    """Positions (F, 2) in pixels as frames (F, 1, 16, 16) uint8."""
-    axis = torch.arange(SIZE, dtype=torch.float32)
+def draw(positions: Tensor, size: int = SIZE) -> Tensor:
+    """Positions (F, 2) in pixels as frames (F, 1, size, size) uint8."""
+    axis = torch.arange(size, dtype=torch.float32)
     near = [torch.exp(-0.5 * (axis - positions[:, column : column + 1]).square() / 1.5) for column in (0, 1)]
     return (255 * near[1].unsqueeze(-1) * near[0].unsqueeze(-2)).to(torch.uint8).unsqueeze(1)
 

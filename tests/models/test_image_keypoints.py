@@ -22,11 +22,9 @@ def with_one(places: torch.Tensor) -> torch.Tensor:
     return torch.cat([places, torch.ones(len(places), 1)], 1)
 
 
-def dots(places: torch.Tensor) -> FrameSequences:
+def twice(places: torch.Tensor) -> FrameSequences:
     """A dot at places (F, 2) of a 48x48 picture, as pairs of frames of which the second shows what the first does."""
-    axis = torch.arange(48.0)
-    across, down = (torch.exp(-0.5 * (axis - places[:, column : column + 1]).square() / 4) for column in (0, 1))
-    frames = (255 * down.unsqueeze(-1) * across.unsqueeze(-2)).to(torch.uint8).unsqueeze(1).repeat_interleave(2, 0)
+    frames = draw(places, 48).repeat_interleave(2, 0)
     count = len(frames)
     episodes = torch.arange(len(places)).repeat_interleave(2)
     return FrameSequences(frames, torch.zeros(count, 0), torch.zeros(count, 1), None, episodes)
@@ -37,9 +35,9 @@ def test_what_is_learned_in_one_half_of_the_picture_holds_in_the_other() -> None
     left = torch.tensor([16.0, 32.0]) * torch.rand(200, 2) + 8
     spec = ImageSpec("camera", 48, 48, action_size=1)
     model = LatentStateSpace(spec, **(SMALL | {"batch_size": 16, "unroll": 1}))  # type: ignore[arg-type]
-    model.fit(dots(left), generator=torch.Generator().manual_seed(0))
+    model.fit(twice(left), generator=torch.Generator().manual_seed(0))
     right = torch.cat([48 - left[:, :1], left[:, 1:]], 1)
-    seen, unseen = (model.encode(dots(places))[::2] for places in (left, right))
+    seen, unseen = (model.encode(twice(places))[::2] for places in (left, right))
     line = torch.linalg.lstsq(with_one(seen), left).solution
     assert (with_one(seen) @ line - left).square().mean().sqrt() < 1
     assert (with_one(unseen) @ line - right).square().mean().sqrt() < 2
@@ -71,6 +69,13 @@ def test_the_frame_before_is_drawn_from_the_rates() -> None:
 def test_distances_are_between_the_newest_points() -> None:
     states = torch.tensor([[0.0, 0.0, 3.0, 4.0, 0.0, 1.0] + 6 * [9.0]])
     assert PointDistances(inputs=12, frames=2)(states)[0, 12:].tolist() == pytest.approx([5.0, 1.0, 18**0.5])
+
+
+def test_points_in_one_place_have_a_distance_with_a_gradient() -> None:
+    states = torch.zeros(1, 4, requires_grad=True)
+    torch.autograd.backward(PointDistances(inputs=4, frames=1)(states).sum())
+    assert states.grad is not None
+    assert states.grad.isfinite().all()
 
 
 @pytest.mark.parametrize(

@@ -155,7 +155,7 @@ def distance_from_policy(task: PointMass, expected: float, explores: bool, monke
     planner = {"name": "icem", "horizon": 10, "risk": "mean", "risk_parameter": None}
     controller = Controller(task, DoubleIntegrator(), planner, value=value)
     if explores:
-        controller.explore()
+        controller.explore(optimism=0.0)
     observation = task.robot.reset(0)
     controller.act(observation)
     state = torch.tensor(task.state(observation), dtype=torch.float32)[None]

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from tiny_runs import POINT_MASS, TINY, metrics_but_timing
 
-from robot_ctrl.build import make_parts, open_run, resolve
+from robot_ctrl.build import load_controller, make_parts, open_run, resolve
 from robot_ctrl.config import RunConfig
+from robot_ctrl.controller import Controller
 from robot_ctrl.episodes import Episode, read_episode
 from robot_ctrl.errors import RunError
 from robot_ctrl.learning import Learner
@@ -148,3 +149,14 @@ def test_demonstrations_that_are_not_there_are_named_before_a_run_is_replaced(tm
     with pytest.raises(RunError, match=r"none is no episode \(\.mcap\)"):
         learn(tmp_path / "run", *again)
     assert episode(tmp_path / "run", 0).outcome == "finished"
+
+
+def test_a_run_explores_as_it_is_told_and_its_evaluation_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[float] = []
+    monkeypatch.setattr(Controller, "explore", lambda self, optimism: told.append(optimism))
+    learn(tmp_path, "learning.optimism=0.5", "episodes=2")
+    assert told == [0.5]
+    load_controller(tmp_path)
+    assert told == [0.5]
